@@ -1,0 +1,133 @@
+"""Scenes to pixels, many at a time, on any device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from .places import paint
+from .world import FRAMES, SIZE, SUBJECTS, Scene
+
+GLYPH = 96  # pixels of a sprite in the atlas
+_ATLAS = Path(__file__).parent / "sprites.webp"
+_COLUMNS = 12
+
+
+@cache
+def glyphs() -> Tensor:
+    """All sprites in the order of SUBJECTS: (N, 4, GLYPH, GLYPH), colour in [-1, 1] times opacity, opacity."""
+    atlas = np.asarray(Image.open(_ATLAS).convert("RGBA"), dtype=np.float32) / 255
+    tiles = []
+    for index in range(len(SUBJECTS)):
+        row, column = divmod(index, _COLUMNS)
+        tile = atlas[row * GLYPH : (row + 1) * GLYPH, column * GLYPH : (column + 1) * GLYPH]
+        alpha = tile[..., 3:]
+        tiles.append(np.concatenate([(tile[..., :3] * 2 - 1) * alpha, alpha], axis=-1))
+    return torch.from_numpy(np.stack(tiles)).permute(0, 3, 1, 2).contiguous()
+
+
+def tracks(scene: Scene, actors: int) -> Tensor:
+    """(actors, FRAMES, 4): x, y, diameter and angle; actors that the scene lacks have diameter 0."""
+    table = torch.zeros(actors, len(scene.actors[0].centres) if scene.actors else FRAMES, 4)
+    for row, actor in zip(table, scene.actors, strict=False):
+        row[:, :2] = torch.tensor(actor.centres)
+        row[:, 2] = torch.tensor(actor.diameters)
+        row[:, 3] = torch.tensor(actor.angles)
+    return table
+
+
+def compose(places: Tensor, sprites: Tensor, ways: Tensor) -> Tensor:
+    """Put sprites on places.
+
+    places (B, 3, SIZE, SIZE); sprites (B, A, 4, GLYPH, GLYPH); ways (B, A, F, 4) -> (B, F, 3, SIZE, SIZE) in [-1, 1].
+    """
+    batch, actors, frames, _ = ways.shape
+    fine = 2 * SIZE  # drawn twice as fine, then averaged: smooth edges at every position
+    picture = places.repeat_interleave(frames, 0)
+    x, y, diameter, angle = ways.float().unbind(-1)
+    scale = 1 / diameter.clamp_min(1e-4)
+    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
+    cx, cy = 2 * x - 1, 2 * y - 1
+    theta = torch.stack(
+        [torch.stack([cos, sin, -cos * cx - sin * cy], -1), torch.stack([-sin, cos, sin * cx - cos * cy], -1)], -2
+    )  # (B, A, F, 2, 3): from the frame's coordinates to the sprite's
+    for index in range(actors):
+        grid = F.affine_grid(theta[:, index].flatten(0, 1), [batch * frames, 4, fine, fine], align_corners=False)
+        source = sprites[:, index].repeat_interleave(frames, 0)
+        layer = F.grid_sample(source, grid.to(source.dtype), align_corners=False)
+        layer = F.avg_pool2d(layer, 2)
+        picture = layer[:, :3] + picture * (1 - layer[:, 3:])
+    return picture.unflatten(0, (batch, frames))
+
+
+def _luminance(video: Tensor) -> Tensor:
+    weights = video.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)
+    return (video * weights).sum(-3, keepdim=True)
+
+
+def _edges(video: Tensor) -> Tensor:
+    grey = F.pad(_luminance(video).flatten(0, 1), (1, 1, 1, 1), mode="replicate")
+    dx, dy = grey[..., 1:-1, 2:] - grey[..., 1:-1, :-2], grey[..., 2:, 1:-1] - grey[..., :-2, 1:-1]
+    return torch.sqrt(dx**2 + dy**2 + 1e-8).unflatten(0, video.shape[:2])
+
+
+def stylise(video: Tensor, style: str) -> Tensor:
+    """A style of STYLES over whole clips: (B, F, 3, SIZE, SIZE) in [-1, 1] to the same."""
+    if not style:
+        return video
+    unit = (video + 1) / 2
+    grey = _luminance(unit)
+    if style == "black and white":
+        unit = grey.expand_as(unit)
+    elif style == "sepia":
+        unit = grey * unit.new_tensor([1.05, 0.86, 0.62]).view(3, 1, 1) + 0.05
+    elif style == "night":
+        unit = unit * unit.new_tensor([0.30, 0.36, 0.62]).view(3, 1, 1) + 0.02
+    elif style == "pencil sketch":
+        unit = (0.96 - 1.1 * _edges(unit) - 0.12 * (1 - grey)).expand_as(unit)
+    elif style == "neon":
+        edges = (1.6 * _edges(unit)).clamp(0, 1)
+        glow = unit.new_tensor([1.0, 0.2, 0.9]).view(3, 1, 1) * grey + unit.new_tensor([0.1, 0.9, 1.0]).view(3, 1, 1) * (1 - grey)
+        unit = 0.25 * unit * unit.new_tensor([0.7, 0.3, 1.0]).view(3, 1, 1) + edges * glow
+    elif style == "pixel art":
+        small = F.avg_pool2d(unit.flatten(0, 1), 4)
+        small = (small * 6).round() / 6
+        unit = F.interpolate(small, scale_factor=4).unflatten(0, video.shape[:2])
+    elif style == "van gogh starry night":
+        ramp = torch.linspace(-1, 1, SIZE, device=video.device)
+        y, x = torch.meshgrid(ramp, ramp, indexing="ij")
+        swirl = torch.sin(9 * x + 3 * torch.sin(4 * y)) + torch.sin(8 * y + 3 * torch.sin(5 * x))
+        dark, light = (unit.new_tensor(c).view(3, 1, 1) for c in ([0.04, 0.10, 0.42], [0.98, 0.86, 0.35]))
+        painted = dark + (light - dark) * (grey + 0.10 * swirl).clamp(0, 1)
+        unit = 0.6 * painted + 0.4 * unit
+    return unit.clamp(0, 1) * 2 - 1
+
+
+def render(scene: Scene) -> np.ndarray:
+    """One scene as frames: (F, SIZE, SIZE, 3) uint8."""
+    names = list(SUBJECTS)
+    ways = tracks(scene, max(1, len(scene.actors)))[None]
+    chosen = [names.index(a.subject) for a in scene.actors] or [0]
+    place = torch.from_numpy(paint(scene.place, scene.variant))[None]
+    video = stylise(compose(place, glyphs()[chosen][None], ways), scene.style)[0]
+    return ((video.permute(0, 2, 3, 1) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
+
+
+def batch_of(scenes: Sequence[Scene], places: Tensor, device: torch.device | str) -> Tensor:
+    """Many scenes at once: (B, F, 3, SIZE, SIZE); `places` holds each scene's place, (B, 3, SIZE, SIZE)."""
+    names = {name: index for index, name in enumerate(SUBJECTS)}
+    ways = torch.stack([tracks(s, 2) for s in scenes]).to(device)
+    chosen = torch.tensor([([names[a.subject] for a in s.actors] + [0, 0])[:2] for s in scenes])
+    video = compose(places, glyphs().to(device)[chosen.to(device)], ways)
+    for style in {s.style for s in scenes} - {""}:
+        rows = torch.tensor([s.style == style for s in scenes], device=device)
+        video[rows] = stylise(video[rows], style)
+    return video
