@@ -1,0 +1,64 @@
+"""Stopping politely: the first signal lets the running step finish, the second ends the process at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from .errors import Stopped
+
+
+@dataclass
+class _State:
+    """Signals belong to the process, so this does too."""
+
+    pending: int = 0
+    in_step: bool = False
+
+
+_state = _State()
+
+
+@contextmanager
+def handled() -> Iterator[None]:
+    """Turn SIGINT, SIGTERM and SIGHUP into `Stopped` while inside; only the main thread may be asked."""
+    _state.pending, _state.in_step = 0, False
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+    # A signal that our parent ignores (nohup, a background job) stays ignored.
+    numbers = [number for name in names if (number := getattr(signal, name, None)) is not None]
+    ours = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, _arrived) for number in ours}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def step_begins() -> None:
+    """From here a signal waits for `step_ends`, so that no step is cut in half."""
+    _state.in_step = True
+
+
+def step_ends() -> None:
+    """A step is whole: raise `Stopped` when a signal came meanwhile."""
+    _state.in_step = False
+    if _state.pending:
+        raise Stopped(_state.pending)
+
+
+def _arrived(number: int, frame: FrameType | None) -> None:
+    if _state.pending:
+        # Asked twice. Everything visible was published whole, so there is nothing to tidy up.
+        os._exit(128 + number)
+    _state.pending = number
+    if not _state.in_step:
+        raise Stopped(number)
