@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -34,14 +33,14 @@ def glyphs() -> Tensor:
     return torch.from_numpy(np.stack(tiles)).permute(0, 3, 1, 2).contiguous()
 
 
-def tracks(scene: Scene, actors: int) -> Tensor:
-    """(actors, FRAMES, 4): x, y, diameter and angle; actors that the scene lacks have diameter 0."""
-    table = torch.zeros(actors, len(scene.actors[0].centres) if scene.actors else FRAMES, 4)
-    for row, actor in zip(table, scene.actors, strict=False):
-        row[:, :2] = torch.tensor(actor.centres)
-        row[:, 2] = torch.tensor(actor.diameters)
-        row[:, 3] = torch.tensor(actor.angles)
-    return table
+def tracks(scenes: Sequence[Scene], actors: int) -> Tensor:
+    """(B, actors, F, 4): x, y, diameter and angle; an actor that a scene lacks has diameter 0."""
+    frames = max((len(a.centres) for s in scenes for a in s.actors), default=FRAMES)
+    table = np.zeros((len(scenes), actors, frames, 4), np.float32)
+    for rows, scene in zip(table, scenes, strict=True):
+        for row, actor in zip(rows, scene.actors, strict=False):
+            row[:, :2], row[:, 2], row[:, 3] = actor.centres, actor.diameters, actor.angles
+    return torch.from_numpy(table)
 
 
 def compose(places: Tensor, sprites: Tensor, ways: Tensor) -> Tensor:
@@ -111,23 +110,20 @@ def stylise(video: Tensor, style: str) -> Tensor:
     return unit.clamp(0, 1) * 2 - 1
 
 
-def render(scene: Scene) -> np.ndarray:
-    """One scene as frames: (F, SIZE, SIZE, 3) uint8."""
-    names = list(SUBJECTS)
-    ways = tracks(scene, max(1, len(scene.actors)))[None]
-    chosen = [names.index(a.subject) for a in scene.actors] or [0]
-    place = torch.from_numpy(paint(scene.place, scene.variant))[None]
-    video = stylise(compose(place, glyphs()[chosen][None], ways), scene.style)[0]
-    return ((video.permute(0, 2, 3, 1) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()
-
-
-def batch_of(scenes: Sequence[Scene], places: Tensor, device: torch.device | str) -> Tensor:
-    """Many scenes at once: (B, F, 3, SIZE, SIZE); `places` holds each scene's place, (B, 3, SIZE, SIZE)."""
-    names = {name: index for index, name in enumerate(SUBJECTS)}
-    ways = torch.stack([tracks(s, 2) for s in scenes]).to(device)
-    chosen = torch.tensor([([names[a.subject] for a in s.actors] + [0, 0])[:2] for s in scenes])
-    video = compose(places, glyphs().to(device)[chosen.to(device)], ways)
+def draw(scenes: Sequence[Scene], places: Tensor) -> Tensor:
+    """Scenes on given places (B, 3, SIZE, SIZE), on their device: (B, F, 3, SIZE, SIZE) in [-1, 1]."""
+    order = {name: index for index, name in enumerate(SUBJECTS)}
+    most = max([1] + [len(s.actors) for s in scenes])
+    chosen = torch.tensor([([order[a.subject] for a in s.actors] + [0] * most)[:most] for s in scenes])
+    sprites = glyphs().to(places.device)[chosen.to(places.device)]
+    video = compose(places, sprites, tracks(scenes, most).to(places.device))
     for style in {s.style for s in scenes} - {""}:
-        rows = torch.tensor([s.style == style for s in scenes], device=device)
+        rows = torch.tensor([s.style == style for s in scenes], device=places.device)
         video[rows] = stylise(video[rows], style)
     return video
+
+
+def render(scene: Scene) -> np.ndarray:
+    """One scene as frames: (F, SIZE, SIZE, 3) uint8."""
+    video = draw([scene], torch.from_numpy(paint(scene.place, scene.variant))[None])[0]
+    return ((video.permute(0, 2, 3, 1) + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy()

@@ -237,6 +237,20 @@ def base_actor(
     return Actor(subject, centres, tuple(diameter * s for s in scales), tuple(angles))
 
 
+def beside_strange_words(caption: str, rng: random.Random) -> str:
+    """Now and then a made-up word or two somewhere in the caption, so that a word never met does no harm."""
+    if rng.random() > 0.15:
+        return caption
+    words = caption.split()
+    for _ in range(rng.choice((1, 1, 2))):
+        made_up = "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(1, 3))) + rng.choice(("", "", "ing", "s"))
+        words.insert(rng.randint(0, len(words)), made_up)
+    return " ".join(words)
+
+
+_SYLLABLES = [c + v + e for c in ["", *"bcdfghjklmnprstvwz", "st", "ch"] for v in "aeiouy" for e in ("", *"nrstlgk")]
+
+
 def plural(noun: str) -> str:
     """The plural of a subject word ("two mice")."""
     odd = {"mouse": "mice", "wolf": "wolves", "goose": "geese", "fish": "fish", "sheep": "sheep"}
