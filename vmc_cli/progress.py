@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from . import signals, terminal
+from vmc_cli import signals, terminal
 
 _REDRAW_SECONDS = 0.1
 _LINE_SECONDS = 15.0  # without a terminal: often enough to see that it lives, rarely enough for a log

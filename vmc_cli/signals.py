@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 
-from .errors import Stopped
+from vmc_cli.errors import Stopped
 
 
 @dataclass
