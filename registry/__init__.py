@@ -1,0 +1,1 @@
+"""The motions that were learned on this machine. Nothing here imports torch or numpy."""
