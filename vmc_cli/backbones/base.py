@@ -1,0 +1,172 @@
+"""What every family of video models promises, whatever its network, its noise schedule and its codec."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vmc_cli.backbones import Spec
+from vmc_cli.errors import IncompatibleError, UsageError
+
+
+@dataclass(frozen=True)
+class Site:
+    """One matrix (or convolution) where something can be trained.
+
+    ``role`` is one of "temporal-attention", "temporal-convolution", "temporal-feed-forward",
+    "spatial-self-attention", "spatial-cross-attention"; ``projection`` says which matrix of it ("to_q").
+    ``name`` is the module's path in the network, ``channels`` the width of the block that it sits in.
+    """
+
+    name: str
+    role: str
+    projection: str
+    layer: nn.Module
+    channels: int
+
+    @property
+    def key(self) -> str:
+        """As recipes name it: ``role/projection``."""
+        return f"{self.role}/{self.projection}"
+
+
+class Schedule:
+    """How a clean video, noise and the network's prediction hang together at each timestep.
+
+    With x the noisy latents, every supported parametrisation is linear: ``x = signal*clean + noise*eps`` and
+    ``prediction = of_clean*clean + of_eps*eps``. Coefficients are float64 on the CPU, indexed by timestep;
+    one more entry, at -1, is the clean end that the last step of sampling goes to.
+    """
+
+    def __init__(self, alphas_cumprod: Tensor, final_alpha_cumprod: Tensor, prediction_type: str) -> None:
+        alphas = torch.cat([alphas_cumprod.double(), final_alpha_cumprod.double().reshape(1)])
+        self.train_timesteps = len(alphas) - 1
+        self.signal, self.noise = alphas.sqrt(), (1 - alphas).sqrt()
+        zero, one = torch.zeros_like(alphas), torch.ones_like(alphas)
+        if prediction_type == "epsilon":
+            self.of_clean, self.of_eps = zero, one
+        elif prediction_type == "v_prediction":
+            self.of_clean, self.of_eps = -self.noise, self.signal
+        else:
+            raise IncompatibleError(f"Models that predict {prediction_type!r} are not supported.")
+        self._determinant = self.signal * self.of_eps - self.noise * self.of_clean
+        if not (self._determinant[:-1] > 0).all():
+            raise IncompatibleError("The model predicts noise, but its schedule ends in nothing but noise.")
+
+    def grid(self, steps: int) -> list[int]:
+        """Timesteps from pure noise to clean, evenly spaced, the last timestep first whatever ``steps`` is.
+
+        So noise inverted with one number of steps is where sampling with any other number begins ("trailing"
+        spacing, arXiv 2305.08891).
+        """
+        if not 1 <= steps <= self.train_timesteps:
+            raise UsageError(f"The number of steps must be from 1 to {self.train_timesteps}, not {steps}.")
+        return [round(self.train_timesteps * (steps - i) / steps) - 1 for i in range(steps)]
+
+    def noised(self, latents: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """``latents`` (B, C, F, h, w) with ``noise`` mixed in as at timesteps ``t`` (B,)."""
+        return _like(self.signal[t], latents) * latents + _like(self.noise[t], latents) * noise
+
+    def target(self, latents: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """What the network should predict for `noised`."""
+        return _like(self.of_clean[t], latents) * latents + _like(self.of_eps[t], latents) * noise
+
+    def weight(self, t: Tensor) -> Tensor:
+        """Squared error in the clean video per squared error of the prediction, (B,).
+
+        For noise prediction it is (1 - abar) / abar, the weight of VMC's eq. 16.
+        """
+        return (self.noise[t] / self._determinant[t]).square().float()
+
+    def transfer(self, t: int, to: int) -> tuple[float, float]:
+        """(a, b) such that ``x_to = a * x_t + b * prediction``, where the prediction was made for ``t``.
+
+        This is DDIM without randomness (arXiv 2010.02502, eq. 12). Solved for ``x_t`` it is DDIM inversion.
+        """
+        clean = self.signal[to] * self.of_eps[t] - self.noise[to] * self.of_clean[t]
+        mixed = self.noise[to] * self.signal[t] - self.signal[to] * self.noise[t]
+        return float(clean / self._determinant[t]), float(mixed / self._determinant[t])
+
+
+def _like(values: Tensor, latents: Tensor) -> Tensor:
+    return values.to(latents.device, latents.dtype).reshape(-1, *[1] * (latents.ndim - 1))
+
+
+class Backbone(ABC):
+    """A pretrained text-to-video model, frozen and in evaluation mode.
+
+    ``dtype`` is the format of its weights; latents, embeddings and predictions are float32 on ``device``.
+    ``latent_shape`` is (C, F, h, w).
+    """
+
+    spec: Spec
+    revision: str
+    network: nn.Module
+    schedule: Schedule
+    device: torch.device
+    dtype: torch.dtype
+    latent_shape: tuple[int, int, int, int]
+
+    @property
+    def frames(self) -> int:
+        """Frames of a video."""
+        return self.spec.frames
+
+    @property
+    def height(self) -> int:
+        """Height of a video in pixels."""
+        return self.spec.height
+
+    @property
+    def width(self) -> int:
+        """Width of a video in pixels."""
+        return self.spec.width
+
+    @abstractmethod
+    def encode(self, frames: np.ndarray[Any, Any]) -> Tensor:
+        """Frames (F, H, W, 3) uint8 to latents (1, C, F, h, w), the same ones every time."""
+
+    @abstractmethod
+    def decode(self, latents: Tensor) -> np.ndarray[Any, Any]:
+        """Latents (1, C, F, h, w) to frames (F, H, W, 3) uint8."""
+
+    @abstractmethod
+    def embed(self, prompts: Sequence[str]) -> Tensor:
+        """Prompts to embeddings (B, L, D)."""
+
+    @abstractmethod
+    def predict(self, latents: Tensor, t: Tensor | int, embedding: Tensor) -> Tensor:
+        """What the network makes of noisy latents (B, C, F, h, w) at ``t`` (B,): see `target`."""
+
+    @abstractmethod
+    def _find_sites(self) -> list[Site]: ...
+
+    def noised(self, latents: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """See `Schedule.noised`."""
+        return self.schedule.noised(latents, noise, t)
+
+    def target(self, latents: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """See `Schedule.target`. It has the parametrisation of `predict`, so a loss never knows which."""
+        return self.schedule.target(latents, noise, t)
+
+    def sites(self) -> list[Site]:
+        """Every place where something can be trained, in the network's order."""
+        return self._sites
+
+    @cached_property
+    def _sites(self) -> list[Site]:
+        return self._find_sites()
+
+    def sites_for(self, trains: Sequence[str]) -> list[Site]:
+        """The sites that a recipe's ``trains`` names. Raises `IncompatibleError` if an entry has none."""
+        sites = self.sites()
+        if missing := set(trains) - {site.key for site in sites}:
+            raise IncompatibleError(f"The backbone {self.spec.name} has no {min(missing)} to train.")
+        return [site for site in sites if site.key in trains]

@@ -1,0 +1,74 @@
+"""What this machine can do: the device, the number format, random numbers, and running out of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from vmc_cli.errors import OutOfMemory, UsageError
+
+
+def choose_device(name: str | None = None) -> torch.device:
+    """The device called ``name`` ("cpu", "cuda", "cuda:1"); without a name the best there is.
+
+    Raises:
+        UsageError: torch does not know that device, or this machine does not have it.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch built without CUDA asserts
+        raise UsageError(
+            f"There is no device {name!r} here.", "Leave it out to use the best there is."
+        ) from error
+    return device
+
+
+def compute_dtype(device: torch.device) -> torch.dtype:
+    """The format of frozen weights and most arithmetic. Latents, losses and what is trained are float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if device.type == "cpu" and _cpu_multiplies_bfloat16():
+        return torch.bfloat16
+    return torch.float32
+
+
+def generator(seed: int) -> torch.Generator:
+    """Where all random numbers of a run come from: the CPU, so that a seed means the same everywhere."""
+    return torch.Generator("cpu").manual_seed(seed)
+
+
+@contextmanager
+def memory_explained(task: str) -> Iterator[None]:
+    """Turn running out of memory inside into `OutOfMemory`; ``task`` says to do what ("learn the motion")."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _ran_out(error):
+            raise
+        raise OutOfMemory(f"There is not enough memory to {task}{_free_memory()}.", _ADVICE) from error
+
+
+_ADVICE = "Close other programs that use the device, or choose a smaller backbone."
+
+
+def _ran_out(error: Exception) -> bool:
+    # The CPU's allocator has no exception class of its own.
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
+def _free_memory() -> str:
+    if not torch.cuda.is_available():
+        return ""
+    free, total = torch.cuda.mem_get_info()
+    return f" ({free / 2**30:.1f} of {total / 2**30:.1f} GiB were free)"
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    """In hardware. Without it bfloat16 is slower than float32."""
+    probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(probe() for name in probes if (probe := getattr(torch.cpu, name, None)))
