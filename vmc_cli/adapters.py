@@ -1,0 +1,112 @@
+"""What is trained at a site: a low-rank product beside the frozen matrix, or a copy of the matrix itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Generator, Tensor, nn
+
+from vmc_cli.backbones.base import Site
+
+_NAME = "vmc"  # peft wants one for its adapter
+
+
+def shapes(sites: Sequence[Site], rank: int | None) -> dict[str, tuple[int, ...]]:
+    """Every key that a motion's file must hold for ``sites``, with the tensor's shape.
+
+    Keys are peft's: ``unet.<site>.lora_A.weight`` and ``unet.<site>.lora_B.weight``; for full weights
+    ``unet.<site>.diff``, what is added.
+    """
+    found: dict[str, tuple[int, ...]] = {}
+    for site in sites:
+        outputs, *inputs = site.layer.weight.shape
+        if rank is None:
+            found[f"unet.{site.name}.diff"] = (outputs, *inputs)
+        else:
+            found[f"unet.{site.name}.lora_A.weight"] = (rank, *inputs)
+            found[f"unet.{site.name}.lora_B.weight"] = (outputs, rank, *(1 for _ in inputs[1:]))
+    return found
+
+
+def difference(site: Site, tensors: Mapping[str, Tensor]) -> Tensor:
+    """What the tensors of a file, keyed as in `shapes`, add to the weight of ``site``: float32, its shape."""
+    weight, prefix = site.layer.weight, f"unet.{site.name}"
+    if (full := tensors.get(f"{prefix}.diff")) is not None:
+        return full.to(weight.device, torch.float32)
+    down, up = (
+        tensors[f"{prefix}.lora_{side}.weight"].to(weight.device, torch.float32).flatten(1) for side in "AB"
+    )
+    return (up @ down).reshape(weight.shape)
+
+
+class Trainable:
+    """The parameters in training, all float32, by their keys in a file (`shapes`)."""
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], frozen: Mapping[str, Tensor]) -> None:
+        self.parameters = dict(parameters)
+        self._frozen = frozen
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What was learned: low-rank factors, or differences to the frozen weights. Detached, float32."""
+        with torch.no_grad():
+            return {
+                key: parameter - self._frozen[key] if key in self._frozen else parameter.clone()
+                for key, parameter in self.parameters.items()
+            }
+
+
+@contextmanager
+def trained(
+    network: nn.Module, sites: Sequence[Site], rank: int | None, generator: Generator
+) -> Iterator[Trainable]:
+    """Make ``sites`` of the frozen ``network`` trainable while inside; bit for bit as before afterwards.
+
+    Args:
+        rank: of the product B A that is added to each weight, which starts as zero; None trains the weights.
+        generator: draws A, in the order of ``sites``.
+    """
+    with _full(sites) if rank is None else _low_rank(network, sites, rank, generator) as trainable:
+        yield trainable
+
+
+@contextmanager
+def _full(sites: Sequence[Site]) -> Iterator[Trainable]:
+    frozen = [site.layer.weight for site in sites]
+    keys = list(shapes(sites, None))
+    try:
+        for site in sites:
+            site.layer.weight = nn.Parameter(site.layer.weight.detach().float().clone())
+        weights = [site.layer.weight for site in sites]
+        yield Trainable(dict(zip(keys, weights, strict=True)), dict(zip(keys, frozen, strict=True)))
+    finally:
+        for site, weight in zip(sites, frozen, strict=True):
+            site.layer.weight = weight
+
+
+@contextmanager
+def _low_rank(
+    network: nn.Module, sites: Sequence[Site], rank: int, generator: Generator
+) -> Iterator[Trainable]:
+    from peft import LoraConfig, inject_adapter_in_model
+
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=[site.name for site in sites])
+    try:
+        # On no device: peft would draw from torch's global generator, in the format of the frozen weights.
+        inject_adapter_in_model(config, network, _NAME, low_cpu_mem_usage=True)
+        layers = [network.get_submodule(site.name) for site in sites]
+        pairs = [layer for wrapped in layers for layer in (wrapped.lora_A[_NAME], wrapped.lora_B[_NAME])]
+        parameters = {}
+        for (key, shape), layer in zip(shapes(sites, rank).items(), pairs, strict=True):
+            value = torch.zeros(shape)
+            if key.endswith("lora_A.weight"):
+                bound = value[0].numel() ** -0.5  # as nn.Linear draws its weights
+                value.uniform_(-bound, bound, generator=generator)
+            layer.weight = parameters[key] = nn.Parameter(value.to(sites[0].layer.weight.device))
+        yield Trainable(parameters, {})
+    finally:
+        for site in sites:
+            parent, _, attribute = site.name.rpartition(".")
+            setattr(network.get_submodule(parent), attribute, site.layer)
+        vars(network).pop("peft_config", None)
