@@ -92,7 +92,7 @@ def read_metadata(file: int) -> tuple[dict[str, str], int]:
     text = _text(head)
     data_size = os.fstat(file).st_size - len(head)
     start = f'{{"{_METADATA}":'
-    if not text.startswith(start):  # the table comes first: a stranger's file
+    if not text.startswith(start + "{"):  # not as we write it
         return parse(head, len(head) + data_size).metadata, data_size
     with _readable():
         return _strings(_HEADER.raw_decode(text, len(start))[0]), data_size

@@ -29,9 +29,10 @@ def _folder(kind: str, name: str) -> Path:
         return Path(os.path.abspath(os.path.expanduser(home)), name)
     import platformdirs  # noqa: PLC0415  (18 ms, not needed with VMC_HOME)
 
-    dirs = platformdirs.PlatformDirs("vmc", appauthor=False)
-    folders = {"data": dirs.user_data_path, "state": dirs.user_state_path, "cache": dirs.user_cache_path}
-    base = folders[kind]
-    if not base.is_absolute():  # "~" stays as it is for a user without a home
+    try:
+        base: Path = getattr(platformdirs.PlatformDirs("vmc", appauthor=False), f"user_{kind}_path")
+    except RuntimeError:
+        base = Path("~")
+    if not base.is_absolute():  # old versions of platformdirs leave "~" for a user without a home
         raise DiskError("This user has no home folder.", "Set VMC_HOME to a folder for all that vmc keeps.")
     return base if kind == "cache" else base / name
