@@ -1,0 +1,85 @@
+"""vmc backbones"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import fields
+from typing import Annotated, Any
+
+import typer
+
+from vmc_cli import backbones, terminal
+from vmc_cli.backbones import Spec
+from vmc_cli.commands import options
+from vmc_cli.errors import NotFoundError
+
+command = typer.Typer(
+    name="backbones",
+    add_completion=False,
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@command.callback()
+def _list(context: typer.Context, json: options.Json = False) -> None:
+    """List the models that motions can be learned with.
+
+    A table on a terminal; names only, one a line, when piped.
+    """
+    if context.invoked_subcommand:
+        return
+    specs = backbones.BACKBONES.values()
+    if json:
+        terminal.emit_json([_described(spec) for spec in specs])
+    elif terminal.interactive(sys.stdout):
+        rows = [
+            [spec.name, spec.summary, f"{spec.frames} of {spec.width}x{spec.height}", spec.licence]
+            for spec in specs
+        ]
+        terminal.emit_table(["NAME", "WHAT IT IS", "FRAMES", "LICENCE"], rows)
+    else:
+        for spec in specs:
+            terminal.emit(spec.name)
+
+
+@command.command("show")
+def _show(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", autocompletion=options.backbone_names, help="The model's name.")
+    ],
+    json: options.Json = False,
+) -> None:
+    """Show what is known of a model."""
+    spec = backbones.find(name)
+    if json:
+        terminal.emit_json(_described(spec))
+        return
+    lines = {
+        "name": spec.name,
+        "what it is": spec.summary,
+        "family": spec.family,
+        "frames": f"{spec.frames} of {spec.width}x{spec.height}, {spec.fps:g} a second",
+        "licence": spec.licence,
+        "from": spec.repository or "comes with vmc",
+        "revision": _revision(spec),
+        "learning": ", ".join(f"{key} {value}" for key, value in spec.recipe.items()) or "as the method says",
+        "advice": spec.advice,
+    }
+    for key, value in lines.items():
+        if value:
+            terminal.emit(f"{key + ':':<12}{value}")
+
+
+def _described(spec: Spec) -> dict[str, Any]:
+    plain = {field.name: getattr(spec, field.name) for field in fields(spec)}
+    return plain | {"recipe": dict(spec.recipe), "folder": None if spec.folder is None else str(spec.folder)}
+
+
+def _revision(spec: Spec) -> str:
+    try:
+        return backbones.revision(spec)[:12]
+    except NotFoundError:
+        return "its files are not here"

@@ -1,0 +1,217 @@
+"""What generate and style have in common: motions and their backbone are checked, then videos are made."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import vmc_cli
+from registry import names
+from registry.card import Card
+from registry.errors import Exists
+from registry.store import Store
+from vmc_cli import backbones, prompts, terminal
+from vmc_cli.backbones import Spec
+from vmc_cli.commands import options
+from vmc_cli.errors import DiskError, ExistsError, IncompatibleError, NotFoundError, UsageError
+from vmc_cli.progress import Progress
+from vmc_cli.recipes import NOISES
+
+SUFFIXES = (".mp4", ".gif", ".webp")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks to see, as it was given."""
+
+    prompt: str
+    motions: tuple[str, ...] = ()
+    backbone: str | None = None
+    noise: str | None = None
+    steps: int = 50
+    guidance: float | None = None
+    negative: str = ""
+    seed: int = 0
+    count: int = 1
+    out: Path | None = None
+    strength: float = 1.0
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A wish that has been checked and completed."""
+
+    wish: Wish
+    prompt: str
+    spec: Spec
+    motions: tuple[tuple[str, float], ...]
+    targets: tuple[Path, ...]
+
+
+def planned(wish: Wish) -> Plan:
+    """Check a wish without loading a model. Raises what the commands promise, all of it cheap."""
+    prompt = options.worded("prompt", wish.prompt)
+    options.finite("--guidance", wish.guidance)
+    options.finite("--strength", wish.strength)
+    if wish.noise is not None and wish.noise not in NOISES:
+        raise UsageError(f"No start noise is called {wish.noise!r}.", f"Choose one of {', '.join(NOISES)}.")
+    motions = tuple(_with_strength(text, wish.strength) for text in wish.motions)
+    if wish.noise not in (None, "random") and not motions:
+        raise UsageError(f"The noise {wish.noise} is made from a motion.", "Name one with --motion.")
+    if len({name for name, _ in motions}) < len(motions):
+        raise UsageError("A motion is named twice.", "Name it once, with the strength that you want.")
+    store = Store.default()
+    spec = _spec(wish.backbone, [store.card(name) for name, _ in motions])
+    return Plan(wish, prompt, spec, motions, _targets(wish, prompt))
+
+
+def carry_out(plan: Plan, as_json: bool) -> None:
+    """Generate the videos of a plan, one a seed, and print the path of each as soon as it is written."""
+    from vmc_cli import delta, motions
+
+    wish, store = plan.wish, Store.default()
+    deltas = [(delta.Delta.load(store, name), strength) for name, strength in plan.motions]
+    backbone = backbones.load(plan.spec)
+    for number, target in enumerate(plan.targets):
+        seed = wish.seed + number
+        clip = motions.generate(
+            backbone,
+            plan.prompt,
+            deltas=deltas,
+            noise=wish.noise,
+            steps=wish.steps,
+            guidance=wish.guidance,
+            negative=wish.negative,
+            seed=seed,
+            progress=Progress(),
+        )
+        facts = _facts(plan, seed)
+        path = _write(clip, target, plan, {key: str(value) for key, value in facts.items()})
+        if as_json:
+            named = [{"name": name, "strength": strength} for name, strength in plan.motions]
+            terminal.emit_json({"video": str(path), **facts, "motions": named, "warnings": terminal.warnings})
+        else:
+            terminal.emit_path(path)
+
+
+def _facts(plan: Plan, seed: int) -> dict[str, Any]:
+    """What a video remembers of how it was made. No paths: it may be shown to others."""
+    wish = plan.wish
+    return {
+        "prompt": plan.prompt,
+        "motions": " ".join(f"{name}:{strength:g}" for name, strength in plan.motions),
+        "seed": seed,
+        "noise": wish.noise or "default",
+        "steps": wish.steps,
+        "guidance": "default" if wish.guidance is None else wish.guidance,
+        "negative": wish.negative,
+        "backbone": plan.spec.name,
+        "version": vmc_cli.__version__,
+    }
+
+
+def _with_strength(text: str, strength: float) -> tuple[str, float]:
+    """NAME or NAME:STRENGTH."""
+    name, colon, number = text.partition(":")
+    if not colon:
+        return names.check(name), strength
+    try:
+        given = float(number)
+    except ValueError:
+        given = math.nan
+    if not math.isfinite(given):
+        raise UsageError(
+            f"{text!r} has no strength after the colon.", f"Write --motion {names.check(name)}:0.8"
+        )
+    return names.check(name), given
+
+
+def _spec(asked: str | None, cards: Sequence[Card]) -> Spec:
+    """The backbone that was asked for, else the motions' own, else the default; all must agree."""
+    own = cards[0].backbone if cards else options.default_backbone()
+    for card in cards:
+        if card.backbone != own:
+            raise IncompatibleError(
+                f"The motions {cards[0].name} and {card.name} were learned on {own} and {card.backbone}.",
+                "Learn one of them again on the other's backbone.",
+            )
+    if asked is None and cards and own not in backbones.BACKBONES:
+        raise IncompatibleError(
+            f"The motion {cards[0].name} was learned on the backbone {own}, which this vmc does not know.",
+            "vmc backbones lists those it knows.",
+        )
+    spec = backbones.find(asked or own)
+    for card in cards:
+        backbones.require_match(spec, card)
+    return spec
+
+
+def _targets(wish: Wish, prompt: str) -> tuple[Path, ...]:
+    """Where the videos go, one a seed. Raises when that cannot be, so that nobody waits for nothing."""
+    out, folder, stem, suffix = wish.out, Path(), prompts.file_stem(prompt), ".mp4"
+    if out is not None and _takes_files(out):
+        folder = out
+    elif out is not None:
+        folder, stem, suffix = out.parent, out.stem, out.suffix
+        if suffix and suffix.lower() not in SUFFIXES:
+            raise UsageError(
+                f"{out} cannot be written: {suffix} is no format for videos.",
+                f"Choose {', '.join(SUFFIXES)}, or no suffix for a folder of PNGs.",
+            )
+    if not folder.is_dir():
+        raise NotFoundError(f"There is no folder {folder}.", "Create it first, or choose another with --out.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise DiskError(f"The folder {folder} cannot be written to.", "Choose another with --out.")
+    # A seed is in the name where it was chosen, or tells several videos apart.
+    seeds = range(wish.seed, wish.seed + wish.count)
+    numbered = wish.count > 1 or (wish.seed != 0 and not _is_file(out))
+    found = [
+        folder / f"{stem}_seed{seed}{suffix}" if numbered else folder / f"{stem}{suffix}" for seed in seeds
+    ]
+    for path in found:
+        if _is_file(out) and os.path.lexists(path) and not wish.force:
+            raise ExistsError(
+                f"{path} exists already.", "Choose another --out, or overwrite it with --force."
+            )
+    return tuple(found)
+
+
+def _is_file(out: Path | None) -> bool:
+    """Whether --out names the video itself (a file, or a folder of PNGs to be made)."""
+    return out is not None and not _takes_files(out)
+
+
+def _takes_files(out: Path) -> bool:
+    """Whether --out is a folder to put videos into. A folder of PNGs that vmc made is a video itself."""
+    if not out.is_dir():
+        return False
+    inside = os.listdir(out)
+    return not inside or not all(re.fullmatch(r"[0-9]{4,}\.png", name) for name in inside)
+
+
+def _write(clip: Any, target: Path, plan: Plan, metadata: dict[str, str]) -> Path:
+    from vmc_cli import clip as clips
+
+    if _is_file(plan.wish.out) or plan.wish.force:
+        return clips.write(clip, target, metadata=metadata, replace=plan.wish.force)
+    for path in _numbered(target):
+        try:
+            return clips.write(clip, path, metadata=metadata)
+        except Exists:
+            continue
+    raise AssertionError  # the numbers do not end
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    """`path`, then with _2, _3 and so on before its suffix."""
+    yield path
+    number = 2
+    while True:
+        yield path.with_name(f"{path.stem}_{number}{path.suffix}")
+        number += 1

@@ -1,0 +1,224 @@
+"""What learn, reverse and style have in common: what is cheap is checked before what is heavy is loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from registry import names
+from registry.card import Card, Source
+from registry.errors import Exists
+from registry.store import Slot, Store
+from vmc_cli import backbones, prompts, terminal
+from vmc_cli.backbones import Spec
+from vmc_cli.commands import options
+from vmc_cli.errors import NotFoundError, UsageError
+from vmc_cli.progress import Progress
+from vmc_cli.recipes import RECIPES, Recipe
+
+if TYPE_CHECKING:
+    from vmc_cli.clip import Clip
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the command line asks to learn, as it was given."""
+
+    clips: list[Path]
+    prompt: str
+    name: str | None = None
+    backbone: str = options.DEFAULT_BACKBONE
+    method: str = "vmc"
+    steps: int | None = None
+    learning_rate: float | None = None
+    rank: str | None = None
+    loss: str | None = None
+    stride: int | None = None
+    trim: str | None = None
+    sample_fps: float | None = None
+    keep_prompt: bool = False
+    seed: int = 0
+    replace: bool = False
+    checkpoint_every: int | None = None
+    resume: bool = False
+    backward: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A wish that has been checked and completed. `name` is made from the prompt unless `named`."""
+
+    wish: Wish
+    spec: Spec
+    recipe: Recipe
+    name: str
+    named: bool
+    prompt: str
+    prompt_used: str
+    part: tuple[float | None, float | None] | None
+
+    def described(self) -> dict[str, Any]:
+        """For JSON and for people."""
+        return {
+            "name": self.name,
+            "prompt": self.prompt,
+            "prompt_used": self.prompt_used,
+            "backbone": self.spec.name,
+            "method": self.recipe.method,
+            "seed": self.wish.seed,
+        }
+
+
+def carry_out(wish: Wish, *, dry_run: bool, as_json: bool) -> None:
+    """Learn as wished, or only say what would be learned; print the outcome."""
+    plan = planned(wish)
+    if dry_run:
+        rehearse(plan, as_json)
+        return
+    card = learned(plan)
+    if as_json:
+        facts = {"steps": card.steps, "loss": card.loss, "seconds": card.seconds, "frames": card.frames}
+        where = {"name": card.name, "file": str(Store.default().path(card.name))}
+        terminal.emit_json({**plan.described(), **facts, **where, "warnings": terminal.warnings})
+    else:
+        terminal.emit(card.name)
+
+
+def planned(wish: Wish) -> Plan:
+    """Check a wish without reading a clip or loading a model. Raises UsageError, BadName, Exists and such."""
+    prompt = options.worded("prompt", wish.prompt)
+    options.finite("--learning-rate", wish.learning_rate, above=0)
+    options.finite("--sample-fps", wish.sample_fps, above=0)
+    part = options.trimmed(wish.trim)
+    spec = backbones.find(wish.backbone)
+    recipe = _recipe(wish, spec)
+    keep = wish.keep_prompt or not recipe.invariant_prompt
+    used = prompt if keep else prompts.invariant(prompt)
+    name = names.check(wish.name) if wish.name is not None else prompts.name_for(prompt)
+    if not name:
+        raise UsageError("No name can be made from this prompt.", "Name the motion with --name.")
+    for path in wish.clips:
+        if not os.path.lexists(path):
+            raise NotFoundError(f"There is no clip {path}.", "Check the path; put quotes around it.")
+    plan = Plan(wish, spec, recipe, name, wish.name is not None, prompt, used, part)
+    if plan.named and not wish.replace and os.path.lexists(Store.default().path(name)):
+        raise Exists(f"There is a motion {name} already.", "Choose another --name, or --replace it.")
+    return plan
+
+
+def clips_of(plan: Plan) -> list[Clip]:
+    """Read and fit the clips, each in a child process. Raises ClipError; warns when nothing moves."""
+    from vmc_cli import clip
+
+    spec, found = plan.spec, []
+    for path in plan.wish.clips:
+        read = clip.read(
+            path,
+            frames=spec.frames,
+            height=spec.height,
+            width=spec.width,
+            trim=plan.part,
+            sample_fps=plan.wish.sample_fps,
+        )
+        if clip.is_still(read):
+            terminal.warn(f"Nothing moves in {path}; choose another part with --trim.")
+        found.append(read.reversed() if plan.wish.backward else read)
+    return found
+
+
+def rehearse(plan: Plan, as_json: bool) -> None:
+    """Say what would be learned. Reads the clips, loads no model, writes nothing."""
+    name = plan.name if plan.named or plan.wish.replace else _first_free(plan.name)
+    clips = [
+        {"file": str(path), "frames": len(clip.frames), "seconds": round(len(clip.frames) / clip.fps, 3)}
+        for path, clip in zip(plan.wish.clips, clips_of(plan), strict=True)
+    ]
+    recipe = plan.recipe.to_card()
+    if as_json:
+        facts = {
+            **plan.described(),
+            "name": name,
+            "recipe": recipe,
+            "clips": clips,
+            "backward": plan.wish.backward,
+        }
+        terminal.emit_json({"dry_run": True, **facts, "warnings": terminal.warnings})
+        return
+    spec = plan.spec
+    terminal.emit(f"name:     {name}")
+    terminal.emit(f"prompt:   {terminal.safe(plan.prompt_used)}")
+    for clip in clips:
+        backward = ", backward" if plan.wish.backward else ""
+        terminal.emit(f"clip:     {clip['file']}: {clip['frames']} frames of {clip['seconds']} s{backward}")
+    terminal.emit(f"backbone: {spec.name}, {spec.frames} frames of {spec.width}x{spec.height}")
+    for key, value in recipe.items():
+        terminal.emit(f"{key}: {_worded(value)}")
+    terminal.say("Nothing was learned or written.")
+
+
+def learned(plan: Plan) -> Card:
+    """Read the clips, learn the motion and store it; its card. Interrupted, it says how to go on."""
+    from vmc_cli import clip
+
+    clips = clips_of(plan)
+    sources = tuple(Source(path.absolute().name, clip.digest(path)) for path in plan.wish.clips)
+    if plan.prompt_used != plan.prompt:
+        terminal.say(f'Learning "{plan.prompt_used}" (the place stripped; --keep-prompt keeps it)')
+    with _slot(plan) as slot:
+        from vmc_cli import motions
+
+        backbone = backbones.load(plan.spec)
+        delta = motions.learn(
+            backbone,
+            clips,
+            name=slot.name,
+            prompt=plan.prompt,
+            recipe=plan.recipe,
+            seed=plan.wish.seed,
+            sources=sources,
+            keep_prompt=plan.wish.keep_prompt,
+            progress=Progress(),
+        )
+        delta.save(slot)
+        card: Card = replace(delta.card, name=slot.name)
+        return card
+
+
+def _recipe(wish: Wish, spec: Spec) -> Recipe:
+    """The method's numbers, then the backbone's, then the user's. Raises UsageError."""
+    if wish.method not in RECIPES:
+        raise UsageError(f"No method is called {wish.method!r}.", f"Choose one of {', '.join(RECIPES)}.")
+    asked: Mapping[str, Any] = {
+        "steps": wish.steps,
+        "learning_rate": wish.learning_rate,
+        "loss": wish.loss,
+        "stride": wish.stride,
+    }
+    if wish.stride is not None and wish.stride >= spec.frames:
+        raise UsageError(
+            f"--stride {wish.stride} is too far for {spec.frames} frames.", f"Write 1 to {spec.frames - 1}."
+        )
+    given = {key: value for key, value in asked.items() if value is not None}
+    return RECIPES[wish.method].adjusted({**spec.recipe, **given, **options.ranked(wish.rank)})
+
+
+def _slot(plan: Plan) -> AbstractContextManager[Slot]:
+    store = Store.default()
+    if plan.named or plan.wish.replace:
+        return store.writing(plan.name, plan.wish.replace)
+    return store.writing_new(plan.name)
+
+
+def _first_free(name: str) -> str:
+    store = Store.default()
+    return next(each for each in names.numbered(name) if not os.path.lexists(store.path(each)))
+
+
+def _worded(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    return "full" if value is None else str(value)

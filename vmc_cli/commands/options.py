@@ -1,0 +1,238 @@
+"""Options that several commands share, each declared once."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vmc_cli import recipes, terminal
+from vmc_cli.errors import UsageError
+
+DEFAULT_BACKBONE = "sprites"
+
+
+def _stay_quiet(wanted: bool) -> bool:
+    if wanted:
+        terminal.be_quiet()
+    return wanted
+
+
+def motion_names() -> list[str]:
+    """For shell completion."""
+    from registry.store import Store
+
+    return [entry.name for entry in Store.default().entries() if entry.card]
+
+
+def backbone_names() -> list[str]:
+    """For shell completion."""
+    from vmc_cli.backbones import BACKBONES
+
+    return list(BACKBONES)
+
+
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", callback=_stay_quiet, help="Print JSON, and errors as JSON; nothing else is said."
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=_stay_quiet, help="Say nothing but errors.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=2**32 - 1, metavar="N", help="Same seed, same result.")
+]
+
+Clips = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="CLIP", help="Videos, animated pictures or folders of pictures; learned as one motion."
+    ),
+]
+Prompt = Annotated[
+    str,
+    typer.Option("--prompt", "-p", metavar="TEXT", help='What happens in the clip: "a seagull is walking".'),
+]
+Name = Annotated[
+    str | None,
+    typer.Option("--name", "-n", metavar="NAME", help="The motion's name.  [default: made from the prompt]"),
+]
+Backbone = Annotated[
+    str,
+    typer.Option(
+        "--backbone",
+        envvar="VMC_BACKBONE",
+        show_envvar=True,
+        metavar="NAME",
+        autocompletion=backbone_names,
+        help="The model to learn with; `vmc backbones` lists them.",
+    ),
+]
+MotionsBackbone = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone",
+        metavar="NAME",
+        autocompletion=backbone_names,
+        help="The model to use.  [default: the one that the motion was learned with]",
+    ),
+]
+Method = Annotated[
+    str,
+    typer.Option(
+        "--method",
+        metavar="NAME",
+        autocompletion=lambda: list(recipes.RECIPES),
+        help="How motions are learned.",
+    ),
+]
+Steps = Annotated[
+    int | None, typer.Option("--steps", min=1, metavar="N", help="Learning steps.  [default: the method's]")
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option("--learning-rate", metavar="X", help="Step size of the optimiser.  [default: the method's]"),
+]
+Rank = Annotated[
+    str | None,
+    typer.Option("--rank", metavar="N|full", help="Rank of what is learned.  [default: the method's]"),
+]
+Loss = Annotated[
+    str | None,
+    typer.Option(
+        "--loss",
+        metavar="NAME",
+        autocompletion=lambda: list(recipes.LOSSES),
+        help=f"The objective: {', '.join(recipes.LOSSES)}.  [default: the method's]",
+    ),
+]
+Stride = Annotated[
+    int | None,
+    typer.Option(
+        "--stride", min=1, metavar="N", help="Frames apart that are compared.  [default: the method's]"
+    ),
+]
+Trim = Annotated[
+    str | None,
+    typer.Option(
+        "--trim", metavar="FROM:TO", help="The part of the clip to learn, in seconds: 1.5:4, :4 or 1.5:"
+    ),
+]
+SampleFps = Annotated[
+    float | None,
+    typer.Option(
+        "--sample-fps",
+        metavar="X",
+        help="Take so many frames a second from the beginning.  [default: spread over the whole part]",
+    ),
+]
+KeepPrompt = Annotated[
+    bool, typer.Option("--keep-prompt", help="Learn with the prompt as it is, its place not stripped.")
+]
+Replace = Annotated[
+    bool,
+    typer.Option(
+        "--replace", help="Replace the motion of that name; the old one stays in .trash for a week."
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be learned; load and write nothing.")]
+CheckpointEvery = Annotated[
+    int | None,
+    typer.Option(
+        "--checkpoint-every", min=1, metavar="N", help="Steps after which the run is kept for --resume."
+    ),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue a run that was interrupted, with the same result.")
+]
+
+Motion = Annotated[
+    str, typer.Argument(metavar="NAME", autocompletion=motion_names, help="The motion's name.")
+]
+Noise = Annotated[
+    str | None,
+    typer.Option(
+        "--noise",
+        metavar="KIND",
+        autocompletion=lambda: list(recipes.NOISES),
+        help=f"What to start from: {', '.join(recipes.NOISES)}.",
+    ),
+]
+SamplingSteps = Annotated[int, typer.Option("--steps", min=1, max=1000, metavar="N", help="Denoising steps.")]
+Guidance = Annotated[
+    float | None,
+    typer.Option(
+        "--guidance", metavar="X", help="How strictly the prompt is followed.  [default: the backbone's]"
+    ),
+]
+Negative = Annotated[str, typer.Option("--negative", metavar="TEXT", help="What should not be seen.")]
+Count = Annotated[
+    int, typer.Option("--count", min=1, max=1000, metavar="N", help="How many videos, a seed each.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="PATH",
+        help="File (.mp4, .gif, .webp), existing folder to put it into, or a new folder of PNGs."
+        "  [default: named after the prompt, here]",
+    ),
+]
+Strength = Annotated[
+    float,
+    typer.Option("--strength", metavar="X", help="How strongly motions act; 0 is not at all, 1 as learned."),
+]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite what is in the way.")]
+
+
+def default_backbone() -> str:
+    """The model to use where neither an option nor a motion says."""
+    return os.environ.get("VMC_BACKBONE") or DEFAULT_BACKBONE
+
+
+def trimmed(text: str | None) -> tuple[float | None, float | None] | None:
+    """FROM:TO in seconds, either may be missing. Raises UsageError."""
+    if text is None:
+        return None
+    begin, colon, end = text.partition(":")
+    try:
+        part = (float(begin) if begin.strip() else None, float(end) if end.strip() else None)
+    except ValueError:
+        part, colon = (None, None), ""
+    known = [second for second in part if second is not None]
+    if not colon or not known or any(not math.isfinite(second) or second < 0 for second in known):
+        raise UsageError(
+            f"--trim {text} is not a part of a clip.", "Write seconds as FROM:TO, like 1.5:4, :4 or 1.5:"
+        )
+    if known != sorted(set(known)):
+        raise UsageError(f"--trim {text} ends before it begins.", "Write seconds as FROM:TO, like 1.5:4")
+    return part
+
+
+def ranked(text: str | None) -> dict[str, int | None]:
+    """The change to a recipe that --rank asks for. Raises UsageError."""
+    if text is None:
+        return {}
+    if text == "full":
+        return {"rank": None}
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1024):
+        raise UsageError(f"--rank {text} is no rank.", "Write a number from 1 to 1024, or full.")
+    return {"rank": int(text)}
+
+
+def finite(option: str, value: float | None, above: float = -math.inf) -> None:
+    """Raise UsageError unless `value`, if there is one, is a finite number above `above`."""
+    if value is not None and not (math.isfinite(value) and value > above):
+        bound = "" if above == -math.inf else f" above {above:g}"
+        raise UsageError(f"{option} {value:g} cannot be used.", f"Write a number{bound}.")
+
+
+def worded(option: str, text: str) -> str:
+    """`text` without white space around it. Raises UsageError when nothing is left."""
+    if not text.strip():
+        raise UsageError(f"The {option} is empty.", "Say in a few words what is seen, in quotation marks.")
+    return text.strip()
