@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from vmc_cli.backbones import Spec
 from vmc_cli.errors import IncompatibleError, UsageError
 
+CLEAN = -1
+"""In place of a timestep: no noise left."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -42,7 +45,7 @@ class Schedule:
 
     With x the noisy latents, every supported parametrisation is linear: ``x = signal*clean + noise*eps`` and
     ``prediction = of_clean*clean + of_eps*eps``. Coefficients are float64 on the CPU, indexed by timestep;
-    one more entry, at -1, is the clean end that the last step of sampling goes to.
+    one more entry, at `CLEAN`, is the clean end that the last step of sampling goes to.
     """
 
     def __init__(self, alphas_cumprod: Tensor, final_alpha_cumprod: Tensor, prediction_type: str) -> None:

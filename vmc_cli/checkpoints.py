@@ -1,0 +1,81 @@
+"""Unfinished learning, kept on disk so that it can go on: the last two states of one run in a folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from registry import files, header
+from registry.errors import Damaged, RegistryError
+from registry.header import RawTensor
+from vmc_cli.errors import IncompatibleError
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where the states of a run are kept, how often (in steps), and whether to go on from the newest.
+
+    ``about`` identifies the run: what is learned and how. A state of another run is never continued.
+    """
+
+    folder: Path
+    every: int = 50
+    resume: bool = False
+    about: str = ""
+
+    def save(self, done: int, tensors: Mapping[str, RawTensor]) -> None:
+        """Write the state after ``done`` steps, then forget all but the last two. Raises DiskError."""
+        metadata = {"vmc.run": self.about, "vmc.step": str(done), "vmc.sha256": _digest(tensors)}
+        content = [header.compose(tensors, metadata), *(tensor.data for tensor in tensors.values())]
+        files.make_folder(self.folder)
+        files.publish(self.folder / f"{done:07}.safetensors", content, replace=True)
+        for old in self._states()[2:]:
+            files.discard(old)
+
+    def load(self) -> tuple[int, dict[str, RawTensor]]:
+        """The newest whole state: steps done and tensors; (0, {}) where there is none.
+
+        Raises `IncompatibleError` when it belongs to another run.
+        """
+        for path in self._states():
+            try:
+                metadata, tensors = _read(path)
+            except RegistryError:  # damaged: the one before it is as good
+                continue
+            if metadata.get("vmc.run") != self.about:
+                raise IncompatibleError(
+                    "What was left unfinished under that name had another clip, prompt, recipe or seed.",
+                    "Start anew without --resume, or choose another --name.",
+                )
+            return int(metadata["vmc.step"]), tensors
+        return 0, {}
+
+    def clear(self) -> None:
+        """Forget the run: it is finished, or another one begins."""
+        files.discard(self.folder)
+
+    def _states(self) -> list[Path]:
+        """Newest first."""
+        return sorted(self.folder.glob("[0-9]*.safetensors"), reverse=True)
+
+
+def _read(path: Path) -> tuple[dict[str, str], dict[str, RawTensor]]:
+    with header.opened(path) as file:
+        head = header.read_header(file)
+        tensors = {
+            key: RawTensor(span.dtype, span.shape, header.read_bytes(file, span.end - span.begin))
+            for key, span in head.tensors.items()
+        }
+    if head.metadata.get("vmc.sha256") != _digest(tensors):
+        raise Damaged("its data has changed since it was saved")
+    return head.metadata, tensors
+
+
+def _digest(tensors: Mapping[str, RawTensor]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        digest.update(f"{key} {tensors[key].dtype} {tensors[key].shape}\n".encode())
+        digest.update(tensors[key].data)
+    return digest.hexdigest()

@@ -1,0 +1,174 @@
+"""The two verbs whole: learn a motion from clips, generate a video that follows motions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from importlib.metadata import version
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from registry.card import Card, Source
+from vmc_cli import __version__, device, prompts
+from vmc_cli.backbones.base import Backbone
+from vmc_cli.checkpoints import Checkpoint
+from vmc_cli.clip import Clip
+from vmc_cli.delta import Delta, attached
+from vmc_cli.errors import ClipError, Diverged
+from vmc_cli.noise import DEFAULT_NOISE, start_noise
+from vmc_cli.recipes import Recipe
+from vmc_cli.sampling import GUIDANCE, invert, sample
+from vmc_cli.training import train
+from vmc_cli.watching import Watcher
+
+PREVIEW_SIDE = 64  # pixels
+
+
+def learn(
+    backbone: Backbone,
+    clips: Sequence[Clip],
+    *,
+    name: str,
+    prompt: str,
+    recipe: Recipe,
+    seed: int,
+    sources: Sequence[Source] = (),
+    keep_prompt: bool = False,
+    checkpoint: Checkpoint | None = None,
+    progress: Watcher | None = None,
+) -> Delta:
+    """Learn one motion, called ``name``, from ``clips`` of the backbone's size, which ``prompt`` describes.
+
+    The prompt is made appearance-invariant unless ``keep_prompt`` or the recipe says otherwise. Nothing is
+    stored but checkpoints; the caller saves the delta and then clears them.
+
+    Raises:
+        ClipError: a clip has another size or number of frames.
+        Diverged, OutOfMemory: see there; nothing is left but the last checkpoint.
+    """
+    began = time.monotonic()
+    wanted = (backbone.frames, backbone.height, backbone.width, 3)
+    if not clips or any(clip.frames.shape != wanted for clip in clips):
+        raise ClipError(
+            f"Clips for {backbone.spec.name} must have {wanted[0]} frames of {wanted[2]}x{wanted[1]}."
+        )
+    used = prompts.invariant(prompt) if recipe.invariant_prompt and not keep_prompt else prompt
+    if checkpoint:
+        checkpoint = replace(checkpoint, about=_about(clips, used))
+    with device.memory_explained("learn this motion"):
+        latents = [_encoded(backbone, clip) for clip in clips]
+        embedding = backbone.embed([used])
+        # The clip's noise belongs to the network as it was, so it is the same for every motion of the clip.
+        inverted = [
+            invert(backbone, each, steps=recipe.inversion_steps, progress=progress) for each in latents
+        ]
+        learned = train(
+            backbone, latents, embedding, recipe, seed=seed, progress=progress, checkpoint=checkpoint
+        )
+    card = Card(
+        name=name,
+        backbone=backbone.spec.name,
+        revision=backbone.revision,
+        method=recipe.method,
+        recipe=recipe.to_card(),
+        prompt=prompt,
+        prompt_used=used,
+        frames=backbone.frames,
+        height=backbone.height,
+        width=backbone.width,
+        fps=clips[0].fps,
+        seed=seed,
+        sources=tuple(sources),
+        versions={"vmc": __version__, **{each: version(each) for each in ("torch", "diffusers", "peft")}},
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - began, 1),
+        loss=learned.loss,
+        steps=learned.steps,
+    )
+    weights = {key: value.half() for key, value in learned.tensors.items()}
+    noise = torch.cat(inverted).half().cpu()
+    delta = Delta(card, {**weights, "start_noise": noise, "preview": _preview(clips[0])})
+    delta.sites(backbone)  # what could not be used is not handed out
+    return delta
+
+
+def generate(
+    backbone: Backbone,
+    prompt: str,
+    *,
+    deltas: Sequence[tuple[Delta, float]] = (),
+    noise: str | None = None,
+    steps: int = 50,
+    guidance: float | None = None,
+    negative: str = "",
+    seed: int = 0,
+    progress: Watcher | None = None,
+) -> Clip:
+    """A video of ``prompt`` that follows each of ``deltas`` with its strength. Same seed, same pixels.
+
+    It starts from ``noise`` (see `noise.start_noise`; the default depends on whether there is a motion), made
+    from the first motion; where that was learned from several clips, the seed chooses one. ``guidance`` None
+    is `sampling.GUIDANCE`.
+
+    Raises:
+        IncompatibleError, Damaged: a motion does not belong to this backbone, or is not whole.
+        UsageError, Diverged, OutOfMemory: see there.
+    """
+    guidance = GUIDANCE if guidance is None else guidance
+    with device.memory_explained("generate this video"), attached(backbone, deltas):
+        generator = device.generator(seed)
+        random = torch.randn(1, *backbone.latent_shape, generator=generator)
+        inverted = _one_of(deltas[0][0].start_noise, generator) if deltas else None
+        start = start_noise(noise or (DEFAULT_NOISE if deltas else "random"), inverted, random)
+        latents = sample(
+            backbone,
+            backbone.embed([prompt]),
+            start,
+            steps=steps,
+            guidance=guidance,
+            negative_embedding=backbone.embed([negative]),
+            progress=progress,
+        )
+        return Clip(backbone.decode(latents), backbone.spec.fps)
+
+
+def reconstruction(backbone: Backbone, clip: Clip) -> float:
+    """How well the backbone's codec draws ``clip``: PSNR in dB, infinite for a perfect copy."""
+    drawn = backbone.decode(backbone.encode(clip.frames)).astype(np.float64)
+    error = np.square(drawn - clip.frames).mean()
+    return float(10 * np.log10(255**2 / error)) if error else float("inf")
+
+
+def _encoded(backbone: Backbone, clip: Clip) -> Tensor:
+    latents = backbone.encode(clip.frames)
+    if not latents.isfinite().all():
+        raise Diverged("The clip left the finite numbers when it was encoded.", "Choose another backbone.")
+    return latents
+
+
+def _one_of(noises: Tensor, generator: torch.Generator) -> Tensor:
+    """One of (K, C, F, h, w), as (1, C, F, h, w)."""
+    return noises[int(torch.randint(len(noises), (1,), generator=generator))][None]
+
+
+def _preview(clip: Clip) -> Tensor:
+    """The clip with at most `PREVIEW_SIDE` pixels a side, (F, h, w, 3) uint8."""
+    frames = torch.from_numpy(clip.frames).permute(0, 3, 1, 2).float()
+    scale = min(1.0, PREVIEW_SIDE / max(frames.shape[-2:]))
+    size = [max(1, round(side * scale)) for side in frames.shape[-2:]]
+    return F.interpolate(frames, size, mode="area").round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def _about(clips: Sequence[Clip], prompt: str) -> str:
+    """Identifies what is learned: the very pixels and the prompt."""
+    digest = hashlib.sha256(json.dumps([prompt, *(clip.frames.shape for clip in clips)]).encode())
+    for clip in clips:
+        digest.update(np.ascontiguousarray(clip.frames).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,79 @@
+"""The one denoising loop, forwards (noise to video) and backwards (video to noise)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vmc_cli.backbones.base import CLEAN, Backbone
+from vmc_cli.errors import Diverged
+from vmc_cli.watching import Unwatched, Watcher
+
+GUIDANCE = 7.5
+"""How far from the negative prompt by default."""
+
+
+@torch.no_grad()
+def sample(
+    backbone: Backbone,
+    embedding: Tensor,
+    start: Tensor,
+    *,
+    steps: int,
+    guidance: float | None,
+    negative_embedding: Tensor | None = None,
+    progress: Watcher | None = None,
+) -> Tensor:
+    """Denoise ``start`` (1, C, F, h, w) into the latents of a video for ``embedding`` (1, L, D), by DDIM.
+
+    ``guidance`` scales the step from the prediction for ``negative_embedding`` to that for ``embedding``
+    (classifier-free guidance); with None or 1 there is none, and steps take half the time.
+
+    Raises:
+        Diverged: the latents are not finite.
+    """
+    progress = progress or Unwatched()
+    guided = guidance is not None and guidance != 1 and negative_embedding is not None
+    context = (torch.cat([negative_embedding, embedding]) if guided else embedding).to(backbone.device)
+    latents = start.to(backbone.device, torch.float32)
+    progress.stage("Generating", steps)
+    for t, to in _transitions(backbone, steps):
+        prediction = backbone.predict(latents.expand(len(context), *latents.shape[1:]), t, context)
+        if guided:
+            without, towards = prediction.chunk(2)
+            prediction = without + guidance * (towards - without)
+        scale, share = backbone.schedule.transfer(t, to)
+        latents = scale * latents + share * prediction
+        progress.step()
+    return _finite(latents)
+
+
+@torch.no_grad()
+def invert(backbone: Backbone, latents: Tensor, *, steps: int, progress: Watcher | None = None) -> Tensor:
+    """The noise (1, C, F, h, w) that `sample` would turn into ``latents``, about: DDIM inversion.
+
+    Each step undoes one of the sampler's, on the sampler's timesteps, with the prediction made at its cleaner
+    end; without prompt or guidance. Raises as `sample` does.
+    """
+    progress = progress or Unwatched()
+    context = backbone.embed([""])
+    latents = latents.to(backbone.device, torch.float32)
+    progress.stage("Inverting", steps)
+    for t, to in reversed(_transitions(backbone, steps)):
+        prediction = backbone.predict(latents, t, context)
+        scale, share = backbone.schedule.transfer(t, to)
+        latents = (latents - share * prediction) / scale
+        progress.step()
+    return _finite(latents)
+
+
+def _transitions(backbone: Backbone, steps: int) -> list[tuple[int, int]]:
+    """The sampler's steps: from each timestep to the next, the last to the clean end."""
+    grid = backbone.schedule.grid(steps)
+    return list(zip(grid, [*grid[1:], CLEAN], strict=True))
+
+
+def _finite(latents: Tensor) -> Tensor:
+    if not latents.isfinite().all():
+        raise Diverged("The video left the finite numbers.", "Try a lower --guidance or --strength.")
+    return latents
