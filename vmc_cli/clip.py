@@ -1,0 +1,186 @@
+"""Clips: frames and their rate, read from any common file and written to a few."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry import errors as registry_errors
+from registry import files
+from vmc_cli import decoding, encoding
+from vmc_cli.decoding.pictures import in_order
+from vmc_cli.errors import ClipError, DiskError, ExistsError, UsageError
+
+FORMATS = (".mp4", ".gif", ".webp")
+"""What `write` makes of a path's suffix; without a suffix it makes a folder of PNGs."""
+
+_STILL_LEVELS = 16
+_STILL_SHARE = 5e-4
+_CUT_COLOURS = 0.35
+_CUT_LEVELS = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Frames (F, H, W, 3) uint8 RGB, and how many of them are shown in a second."""
+
+    frames: NDArray[np.uint8]
+    fps: float
+
+    def __post_init__(self) -> None:
+        if self.frames.ndim != 4 or self.frames.shape[-1] != 3 or self.frames.dtype != np.uint8:
+            raise ValueError(f"frames are (F, H, W, 3) uint8, not {self.frames.shape} {self.frames.dtype}")
+        if not self.fps > 0:
+            raise ValueError(f"fps is positive, not {self.fps}")
+
+    def reversed(self) -> Clip:
+        """The same clip, last frame first."""
+        return Clip(np.ascontiguousarray(self.frames[::-1]), self.fps)
+
+
+def read(
+    path: str | os.PathLike[str],
+    *,
+    frames: int,
+    height: int,
+    width: int,
+    trim: tuple[float | None, float | None] | None = None,
+    sample_fps: float | None = None,
+) -> Clip:
+    """Exactly `frames` frames of a video, an animated picture or a folder of pictures.
+
+    They are spread evenly over the time of the clip or of the part `trim` (from, to; seconds from the first
+    frame, None: the clip's own end), or taken `sample_fps` a second from its beginning. Each is turned
+    upright, laid over white where transparent, scaled to cover `height` x `width` and cropped around the
+    centre. A folder plays at 8 frames a second, in the natural order of its names.
+
+    The file is decoded in a child process with bounded memory and time. Raises ClipError when it cannot be
+    read, is damaged, or holds fewer than `frames` frames there; NotFoundError when there is none.
+    """
+    answer, body = decoding.ask(
+        path, "frames", frames=frames, height=height, width=width, trim=trim, sample_fps=sample_fps
+    )
+    pixels = np.frombuffer(body, dtype=np.uint8)
+    if pixels.size != frames * height * width * 3:
+        raise ClipError(f"{os.fspath(path)} cannot be decoded: it gave {pixels.size} bytes.")
+    return Clip(pixels.reshape(frames, height, width, 3).copy(), float(answer["fps"]))
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """What `write` was given as `metadata`; empty for a file made elsewhere. Raises as `read` does."""
+    answer, _ = decoding.ask(path, "metadata")
+    try:
+        found = json.loads(answer["text"])
+    except ValueError:
+        return {}
+    return {key: str(text) for key, text in found.items()} if isinstance(found, dict) else {}
+
+
+def write(
+    clip: Clip, path: str | os.PathLike[str], *, metadata: Mapping[str, str], replace: bool = False
+) -> Path:
+    """Make the file `path` (.mp4, .gif, .webp), or without a suffix a folder of PNGs, whole or not at all.
+
+    The same clip and metadata give the same bytes: no times or paths go in. Raises UsageError for other
+    suffixes, registry.errors.Exists, ExistsError where `replace` would destroy more than a video, DiskError.
+    """
+    target = Path(path)
+    text = json.dumps(dict(metadata), sort_keys=True)
+    suffix = target.suffix.lower()
+    if suffix and suffix not in FORMATS:
+        raise UsageError(
+            f"{target} cannot be written: {suffix} is not a format for clips.",
+            f"Choose {', '.join(FORMATS)}, or no suffix for a folder of PNGs.",
+        )
+    _spare_folders(target, replace, ours=not suffix)
+    try:
+        if suffix:
+            encode = {".mp4": encoding.mp4, ".gif": encoding.gif, ".webp": encoding.webp}[suffix]
+            files.publish(target, encode(clip.frames, clip.fps, text), replace)
+        else:
+            _write_folder(clip, target, text, replace)
+    except registry_errors.DiskError as error:
+        raise DiskError(error.message, "Choose another place with --out.") from error
+    return target
+
+
+def sheet(
+    rows: Sequence[Clip], path: str | os.PathLike[str], labels: Sequence[str] = (), replace: bool = False
+) -> Path:
+    """Write a PNG for people to look at: a clip a row, its frames side by side, a line of text above each."""
+    target = Path(path)
+    files.publish(target, encoding.sheet([clip.frames for clip in rows], labels), replace)
+    return target
+
+
+def digest(path: str | os.PathLike[str]) -> str:
+    """The sha256 of a clip's file in hex digits; of a folder: over the digests of its pictures in order."""
+    name = os.fspath(path)
+    decoding.check_kind(name)
+    try:
+        if not os.path.isdir(name):
+            return _sha256(name).hexdigest()
+        whole = hashlib.sha256()
+        for picture in in_order(name):
+            whole.update(_sha256(picture).digest())
+        return whole.hexdigest()
+    except OSError as error:
+        raise ClipError(f"{name} cannot be read: {error.strerror}.") from None
+
+
+def is_still(clip: Clip) -> bool:
+    """Whether nothing moves: hardly a pixel ever changes by more than compression noise does."""
+    span = clip.frames.max(axis=0).astype(np.int16) - clip.frames.min(axis=0)
+    return bool((span.max(axis=-1) > _STILL_LEVELS).mean() < _STILL_SHARE)
+
+
+def find_cut(clip: Clip) -> float | None:
+    """Where the picture changes at once, in seconds from the clip's beginning; None where it flows.
+
+    A change counts when the colours on the screen (512 bins) are mostly others, unlike in the rest of the
+    clip, and when pixels change too, so that a lamp or an exposure is none.
+    """
+    codes = (clip.frames >> 5).astype(np.int64) @ np.array([64, 8, 1])
+    bins = np.stack([np.bincount(code.ravel(), minlength=512) for code in codes]) / codes[0].size
+    colours = np.abs(np.diff(bins, axis=0)).sum(axis=1) / 2
+    pixels = np.abs(np.diff(clip.frames.astype(np.int16), axis=0)).mean(axis=(1, 2, 3))
+    place = int(colours.argmax()) if len(colours) else 0
+    if len(colours) < 2 or colours[place] < max(_CUT_COLOURS, 4 * np.median(np.delete(colours, place))):
+        return None
+    return (place + 1) / clip.fps if pixels[place] > _CUT_LEVELS else None
+
+
+def _sha256(path: str) -> hashlib._Hash:
+    found = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while chunk := stream.read(1 << 20):
+            found.update(chunk)
+    return found
+
+
+def _spare_folders(target: Path, replace: bool, ours: bool) -> None:
+    """Never let `replace` take a folder away that holds anything but the PNGs of a clip."""
+    if not replace or not target.is_dir():
+        return
+    if not ours or not all(re.fullmatch(r"[0-9]{4,}\.png", entry.name) for entry in target.iterdir()):
+        raise ExistsError(f"{target} is a folder with other things in it.", "Choose another name.")
+
+
+def _write_folder(clip: Clip, target: Path, text: str, replace: bool) -> None:
+    temp = files.temp_name(target)
+    files.make_folder(temp)
+    try:
+        for number, frame in enumerate(clip.frames):
+            files.publish(temp / f"{number:04d}.png", encoding.png(frame, text))
+    except BaseException:
+        files.discard(temp)
+        raise
+    files.adopt(temp, target, replace)
