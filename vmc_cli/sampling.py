@@ -21,13 +21,14 @@ def sample(
     *,
     steps: int,
     guidance: float | None,
-    negative_embedding: Tensor | None = None,
+    negative_embedding: Tensor | None,
     progress: Watcher | None = None,
 ) -> Tensor:
     """Denoise ``start`` (1, C, F, h, w) into the latents of a video for ``embedding`` (1, L, D), by DDIM.
 
     ``guidance`` scales the step from the prediction for ``negative_embedding`` to that for ``embedding``
-    (classifier-free guidance); with None or 1 there is none, and steps take half the time.
+    (classifier-free guidance). With 1 or None there is none, nor without ``negative_embedding``, and steps
+    take half the time.
 
     Raises:
         Diverged: the latents are not finite.

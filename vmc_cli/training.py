@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -111,9 +112,7 @@ class _State:
         )
         # float16 alone has too few exponents for gradients.
         self._scaler = torch.amp.GradScaler(backbone.device.type, enabled=backbone.dtype is torch.float16)
-        self._about = json.dumps(
-            [recipe.to_card(), backbone.spec.name, backbone.revision, str(backbone.dtype)]
-        )
+        self._about = json.dumps([recipe.to_card(), backbone.spec.name, backbone.revision])
 
     def descend(self, loss: Tensor, clip_norm: float) -> None:
         """One step of the optimiser, with the gradient's norm clipped."""
@@ -127,7 +126,7 @@ class _State:
     def recent_loss(self, done: int, over: int) -> float:
         """Mean of the last ``over`` losses. Raises `Diverged` when it is not finite."""
         loss = float(self.losses[max(0, done - over) : done].mean())
-        if loss - loss:  # NaN for NaN and infinity
+        if not math.isfinite(loss):
             raise _diverged("The loss")
         return loss
 

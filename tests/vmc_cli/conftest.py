@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,8 +98,38 @@ def tiny_spec(folder: Path) -> Spec:
     )
 
 
+def fingerprint(network: Any) -> dict[str, Any]:
+    """Everything that training or merging could leave behind in a network, down to the bit."""
+    import torch
+
+    found: dict[str, Any] = {"": set(vars(network))}
+    for name, module in network.named_modules():
+        hooks = len(module._forward_pre_hooks), len(module._forward_hooks)
+        found[f"{name}()"] = (id(module), type(module), module.training, hooks)
+    for name, value in network.named_parameters():
+        data = value.detach().contiguous().view(torch.uint8).numpy().tobytes()
+        found[name] = (id(value), value.dtype, value.requires_grad, value.grad is None, data)
+    return found
+
+
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory):
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model on disk; read only."""
     folder = tmp_path_factory.mktemp("tiny")
     write_tiny_model(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def _loaded(tiny_folder: Path) -> Any:
+    from vmc_cli import backbones
+
+    return backbones.load(tiny_spec(tiny_folder), "cpu")
+
+
+@pytest.fixture
+def tiny_backbone(_loaded: Any) -> Iterator[Any]:
+    """A random backbone of 4 frames of 32x32, shared: each test must leave its network as it was."""
+    before = fingerprint(_loaded.network)
+    yield _loaded
+    assert fingerprint(_loaded.network) == before

@@ -16,6 +16,7 @@ import transformers
 from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet3DConditionModel
 from diffusers.models.attention_processor import Attention
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -188,7 +189,7 @@ def load(folder: Path, spec: Spec, revision: str, device: str | None) -> UNet3D:
             scheduler=DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True),
             device=chosen,
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         message = f"The folder {folder} does not hold a whole model: {error}"
         raise IncompatibleError(message) from error
 

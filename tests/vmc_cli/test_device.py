@@ -1,0 +1,62 @@
+import pytest
+import torch
+
+from vmc_cli import device
+from vmc_cli.errors import OutOfMemory, UsageError
+
+
+def test_some_device_is_always_found():
+    assert device.choose_device().type in ("cpu", "cuda")
+    assert device.choose_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["abacus", "cuda:99", ""])
+def test_a_device_that_is_not_here_is_refused(name):
+    with pytest.raises(UsageError, match="no device"):
+        device.choose_device(name)
+
+
+def test_the_number_format_multiplies_here():
+    dtype = device.compute_dtype(torch.device("cpu"))
+    ones = torch.ones(4, 4, dtype=dtype)
+    assert torch.equal((ones @ ones).float(), torch.full((4, 4), 4.0))
+
+
+def test_a_cpu_without_bfloat16_computes_in_float32(monkeypatch):
+    for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, probe, lambda: False, raising=False)
+    assert device.compute_dtype(torch.device("cpu")) is torch.float32
+
+
+def test_a_seed_decides_every_number():
+    draws = [torch.randn(5, generator=device.generator(seed)) for seed in (7, 7, 8)]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+
+
+def _allocate_a_petabyte():
+    torch.empty(2**50, dtype=torch.uint8).fill_(1)
+
+
+def _raise_cuda():
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1.00 TiB")
+
+
+def _raise_python():
+    raise MemoryError
+
+
+@pytest.mark.parametrize("fail", [_allocate_a_petabyte, _raise_cuda, _raise_python])
+def test_running_out_of_memory_is_one_sentence(fail):
+    with (
+        pytest.raises(OutOfMemory, match="not enough memory to draw a horse") as caught,
+        device.memory_explained("draw a horse"),
+    ):
+        fail()
+    assert caught.value.code == 9
+    assert caught.value.hint
+
+
+def test_other_errors_stay_what_they_are():
+    with pytest.raises(RuntimeError, match="shape"), device.memory_explained("draw a horse"):
+        raise RuntimeError("shape mismatch")
