@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import vmc_cli
 from registry import names
@@ -21,6 +21,9 @@ from vmc_cli.commands import options
 from vmc_cli.errors import DiskError, ExistsError, IncompatibleError, NotFoundError, UsageError
 from vmc_cli.progress import Progress
 from vmc_cli.recipes import NOISES
+
+if TYPE_CHECKING:
+    from vmc_cli.clip import Clip
 
 SUFFIXES = (".mp4", ".gif", ".webp")
 
@@ -74,46 +77,47 @@ def planned(wish: Wish) -> Plan:
 def carry_out(plan: Plan, as_json: bool) -> None:
     """Generate the videos of a plan, one a seed, and print the path of each as soon as it is written."""
     from vmc_cli import delta, motions
+    from vmc_cli.noise import DEFAULT_NOISE
+    from vmc_cli.sampling import GUIDANCE
 
     wish, store = plan.wish, Store.default()
+    noise = wish.noise or (DEFAULT_NOISE if plan.motions else "random")
+    guidance = GUIDANCE if wish.guidance is None else wish.guidance
     deltas = [(delta.Delta.load(store, name), strength) for name, strength in plan.motions]
     backbone = backbones.load(plan.spec)
     for number, target in enumerate(plan.targets):
         seed = wish.seed + number
-        clip = motions.generate(
+        video = motions.generate(
             backbone,
             plan.prompt,
             deltas=deltas,
-            noise=wish.noise,
+            noise=noise,
             steps=wish.steps,
-            guidance=wish.guidance,
+            guidance=guidance,
             negative=wish.negative,
             seed=seed,
             progress=Progress(),
         )
-        facts = _facts(plan, seed)
-        path = _write(clip, target, plan, {key: str(value) for key, value in facts.items()})
+        facts = {
+            "prompt": plan.prompt,
+            "seed": seed,
+            "noise": noise,
+            "steps": wish.steps,
+            "guidance": guidance,
+            "negative": wish.negative,
+            "backbone": plan.spec.name,
+            "version": vmc_cli.__version__,
+        }
+        # What the video remembers of how it was made; no paths, as it may be shown to others.
+        worded = " ".join(f"{name}:{strength:g}" for name, strength in plan.motions)
+        path = _write(
+            video, target, plan.wish, {"motions": worded, **{key: str(facts[key]) for key in facts}}
+        )
         if as_json:
             named = [{"name": name, "strength": strength} for name, strength in plan.motions]
             terminal.emit_json({"video": str(path), **facts, "motions": named, "warnings": terminal.warnings})
         else:
             terminal.emit_path(path)
-
-
-def _facts(plan: Plan, seed: int) -> dict[str, Any]:
-    """What a video remembers of how it was made. No paths: it may be shown to others."""
-    wish = plan.wish
-    return {
-        "prompt": plan.prompt,
-        "motions": " ".join(f"{name}:{strength:g}" for name, strength in plan.motions),
-        "seed": seed,
-        "noise": wish.noise or "default",
-        "steps": wish.steps,
-        "guidance": "default" if wish.guidance is None else wish.guidance,
-        "negative": wish.negative,
-        "backbone": plan.spec.name,
-        "version": vmc_cli.__version__,
-    }
 
 
 def _with_strength(text: str, strength: float) -> tuple[str, float]:
@@ -195,14 +199,15 @@ def _takes_files(out: Path) -> bool:
     return not inside or not all(re.fullmatch(r"[0-9]{4,}\.png", name) for name in inside)
 
 
-def _write(clip: Any, target: Path, plan: Plan, metadata: dict[str, str]) -> Path:
-    from vmc_cli import clip as clips
+def _write(video: Clip, target: Path, wish: Wish, metadata: Mapping[str, str]) -> Path:
+    """Publish a video; a name that was not chosen gets a number when it is taken."""
+    from vmc_cli import clip
 
-    if _is_file(plan.wish.out) or plan.wish.force:
-        return clips.write(clip, target, metadata=metadata, replace=plan.wish.force)
+    if _is_file(wish.out) or wish.force:
+        return clip.write(video, target, metadata=metadata, replace=wish.force)
     for path in _numbered(target):
         try:
-            return clips.write(clip, path, metadata=metadata)
+            return clip.write(video, path, metadata=metadata)
         except Exists:
             continue
     raise AssertionError  # the numbers do not end

@@ -30,8 +30,8 @@ def command(
 ) -> None:
     """Learn a motion from a clip.
 
-    The motion's name is printed. Say with --prompt what happens in the clip. Where it happens is stripped from
-    the prompt, so that the motion can be put anywhere else.
+    The motion's name is printed. Say with --prompt what happens in the clip. Where it happens is stripped
+    from the prompt, so that the motion can be put anywhere else.
     """
     wish = learning.Wish(
         clips=clips,

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from registry import names
+from registry import home, names
 from registry.card import Card, Source
-from registry.errors import Exists
+from registry.errors import DiskError, Exists
 from registry.store import Slot, Store
 from vmc_cli import backbones, prompts, terminal
 from vmc_cli.backbones import Spec
+from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.commands import options
-from vmc_cli.errors import NotFoundError, UsageError
+from vmc_cli.errors import NotFoundError, OutOfMemory, Stopped, UsageError
 from vmc_cli.progress import Progress
 from vmc_cli.recipes import RECIPES, Recipe
 
@@ -165,27 +166,59 @@ def learned(plan: Plan) -> Card:
     from vmc_cli import clip
 
     clips = clips_of(plan)
-    sources = tuple(Source(path.absolute().name, clip.digest(path)) for path in plan.wish.clips)
+    sources = [Source(path.absolute().name, clip.digest(path)) for path in plan.wish.clips]
     if plan.prompt_used != plan.prompt:
-        terminal.say(f'Learning "{plan.prompt_used}" (the place stripped; --keep-prompt keeps it)')
+        terminal.say(f'Learning "{plan.prompt_used}": the place is stripped, unless --keep-prompt is given.')
     with _slot(plan) as slot:
+        checkpoint = _checkpoint(plan.wish, slot.name)
         from vmc_cli import motions
 
         backbone = backbones.load(plan.spec)
-        delta = motions.learn(
-            backbone,
-            clips,
-            name=slot.name,
-            prompt=plan.prompt,
-            recipe=plan.recipe,
-            seed=plan.wish.seed,
-            sources=sources,
-            keep_prompt=plan.wish.keep_prompt,
-            progress=Progress(),
-        )
-        delta.save(slot)
-        card: Card = replace(delta.card, name=slot.name)
-        return card
+        for path, each in zip(plan.wish.clips, clips, strict=True):
+            _warn_if_unlike(plan.spec, path, motions.reconstruction(backbone, each))
+        with _resumable(checkpoint):
+            delta = motions.learn(
+                backbone,
+                clips,
+                name=slot.name,
+                prompt=plan.prompt,
+                recipe=plan.recipe,
+                seed=plan.wish.seed,
+                sources=sources,
+                keep_prompt=plan.wish.keep_prompt,
+                checkpoint=checkpoint,
+                progress=Progress(),
+            )
+            delta.save(slot)
+        checkpoint.clear()
+        return replace(delta.card, name=slot.name)
+
+
+def _checkpoint(wish: Wish, name: str) -> Checkpoint:
+    """Runs are kept under the motion's name, so that the same command with --resume finds its own."""
+    folder = home.checkpoints_dir() / name
+    if wish.resume and not folder.is_dir():
+        terminal.say(f"There is no unfinished run of {name}: learning begins at the first step.")
+    return Checkpoint(folder, every=wish.checkpoint_every or Checkpoint.every, resume=wish.resume)
+
+
+@contextmanager
+def _resumable(checkpoint: Checkpoint) -> Iterator[None]:
+    """Learning that was stopped, or could not be saved, can go on where a checkpoint of it was written."""
+    try:
+        yield
+    except (Stopped, DiskError, OutOfMemory) as error:
+        if checkpoint.folder.is_dir():
+            error.hint = f"{error.hint} The same command with --resume goes on from there.".strip()
+        raise
+
+
+def _warn_if_unlike(spec: Spec, path: Path, decibels: float) -> None:
+    """Say so when the backbone's own codec cannot draw the clip."""
+    floor = spec.reconstruction_floor
+    if floor is not None and decibels < floor:
+        far = f"{path} is far from what {spec.name} can draw ({decibels:.0f} dB, {floor:.0f} dB is good)."
+        terminal.warn(f"{far} {spec.advice}")
 
 
 def _recipe(wish: Wish, spec: Spec) -> Recipe:

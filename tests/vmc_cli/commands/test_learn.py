@@ -1,0 +1,253 @@
+"""vmc learn prints the name of a motion that is whole, or says in one line why there is none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from registry.store import Store
+from tests.conftest import Ran
+from tests.vmc_cli.commands.conftest import draw, parsed
+from vmc_cli import backbones, progress
+from vmc_cli.errors import Stopped
+
+SEAGULL = ("--prompt", "a seagull is walking on the beach")
+
+
+def test_the_name_is_printed_and_the_motion_is_stored(learned: str, store: Store) -> None:
+    assert learned == "seagull_walk"
+    card, tensors = store.load(learned)
+    assert (card.name, card.backbone, card.method, card.steps) == ("seagull_walk", "tiny", "vmc", 2)
+    assert (card.prompt, card.prompt_used) == ("a seagull is walking on the beach", "a seagull is walking")
+    assert [source.name for source in card.sources] == ["seagull"]
+    assert tensors["start_noise"].shape == (1, 4, 4, 4, 4)
+
+
+def test_what_the_prompt_became_is_said(run: Callable[..., Ran], tiny: str, clip: Path) -> None:
+    ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "1")
+    assert ran.stdout == "seagull_walk\n"
+    assert '"a seagull is walking"' in ran.stderr
+    assert "Learning: 1 step in" in ran.stderr
+
+
+def test_a_kept_prompt_is_learned_as_it_is(run: Callable[..., Ran], tiny: str, clip: Path, store: Store) -> None:
+    run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "1", "--keep-prompt")
+    assert store.card("seagull_walk").prompt_used == "a seagull is walking on the beach"
+
+
+def test_each_option_reaches_the_recipe(run: Callable[..., Ran], tiny: str, clip: Path, store: Store) -> None:
+    options = "--steps 3 --learning-rate 0.002 --rank 4 --loss mse --stride 2 --seed 7 --name gull --quiet"
+    ran = run("learn", clip, *SEAGULL, "--backbone", tiny, *options.split())
+    assert (ran.rc, ran.stdout, ran.stderr) == (0, "gull\n", "")
+    card = store.card("gull")
+    recipe = {key: card.recipe[key] for key in ("steps", "learning_rate", "rank", "loss", "stride")}
+    assert recipe == {"steps": 3, "learning_rate": 0.002, "rank": 4, "loss": "mse", "stride": 2}
+    assert card.seed == 7
+
+
+def test_full_rank_stores_whole_differences(run: Callable[..., Ran], tiny: str, clip: Path, store: Store) -> None:
+    assert run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "1", "--rank", "full").rc == 0
+    card, tensors = store.load("seagull_walk")
+    assert card.recipe["rank"] is None
+    assert any(key.endswith(".diff") for key in tensors)
+
+
+def test_json_is_one_object_and_nothing_else(run: Callable[..., Ran], tiny: str, clip: Path, store: Store) -> None:
+    ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "1", "--json")
+    found = parsed(ran)
+    assert ran.stderr == ""
+    assert found["name"] == "seagull_walk"
+    assert found["prompt_used"] == "a seagull is walking"
+    assert Path(found["file"]) == store.path("seagull_walk")
+    assert found["steps"] == 1
+
+
+def test_a_name_from_the_prompt_gets_a_number_when_taken(
+    run: Callable[..., Ran], learned: str, clip: Path, tiny: str
+) -> None:
+    ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "1")
+    assert ran.stdout == "seagull_walk_2\n"
+
+
+def test_a_taken_name_is_refused_before_anything_is_read(
+    run: Callable[..., Ran], learned: str, tmp_path: Path, store: Store
+) -> None:
+    before = store.path(learned).read_bytes()
+    (tmp_path / "no.mp4").write_text("not a clip")
+    ran = run("learn", tmp_path / "no.mp4", *SEAGULL, "--name", learned)
+    assert ran.rc == 6
+    assert "--replace" in ran.stderr
+    assert store.path(learned).read_bytes() == before
+
+
+def test_replacing_replaces(run: Callable[..., Ran], learned: str, clip: Path, tiny: str, store: Store) -> None:
+    arguments = ("--backbone", tiny, "--steps", "3", "--replace")
+    ran = run("learn", clip, *SEAGULL, *arguments)
+    assert ran.stdout == f"{learned}\n"
+    assert [entry.name for entry in store.entries()] == [learned]
+    assert store.card(learned).steps == 3
+
+
+def test_clips_are_learned_together(run: Callable[..., Ran], tiny: str, here: Path, store: Store) -> None:
+    clips = [draw(here / name, step=step) for name, step in (("one", 2), ("two", 3))]
+    run("learn", *clips, *SEAGULL, "--backbone", tiny, "--steps", "2")
+    card, tensors = store.load("seagull_walk")
+    assert [source.name for source in card.sources] == ["one", "two"]
+    assert tensors["start_noise"].shape[0] == 2
+
+
+def test_a_still_clip_is_learned_with_a_warning(run: Callable[..., Ran], tiny: str, here: Path) -> None:
+    ran = run("learn", draw(here / "still", step=0), *SEAGULL, "--backbone", tiny, "--steps", "1")
+    assert ran.rc == 0
+    assert [line for line in ran.stderr.splitlines() if line.startswith("warning: Nothing moves in")]
+
+
+@pytest.mark.parametrize(("floor", "warned"), [(200.0, True), (-200.0, False)])
+def test_a_clip_that_the_model_cannot_draw_is_told(
+    floor: float, warned: bool, run: Callable[..., Ran], tiny: str, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    spec = replace(backbones.find(tiny), reconstruction_floor=floor, advice="Use something larger.")
+    monkeypatch.setattr(backbones, "BACKBONES", {"tiny": spec})
+    ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "1")
+    told = [line for line in ran.stderr.splitlines() if "far from what tiny can draw" in line]
+    assert bool(told) is warned
+    assert not warned or told[0].endswith("Use something larger.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rc", "said"),
+    [
+        (["clip", "--prompt", "  "], 2, "prompt is empty"),
+        (["clip", "--prompt", "日本"], 2, "--name"),
+        (["clip", *SEAGULL, "--name", "../up"], 2, "cannot be the name"),
+        (["clip", *SEAGULL, "--backbone", "nothing"], 2, "sprites"),
+        (["clip", *SEAGULL, "--method", "magic"], 2, "vmc"),
+        (["clip", *SEAGULL, "--loss", "hope"], 2, "residual-cosine"),
+        (["clip", *SEAGULL, "--rank", "many"], 2, "full"),
+        (["clip", *SEAGULL, "--rank", "0"], 2, "full"),
+        (["clip", *SEAGULL, "--steps", "0"], 2, "--steps"),
+        (["clip", *SEAGULL, "--stride", "8"], 2, "8 frames"),
+        (["clip", *SEAGULL, "--learning-rate", "nan"], 2, "--learning-rate"),
+        (["clip", *SEAGULL, "--learning-rate", "0"], 2, "--learning-rate"),
+        (["clip", *SEAGULL, "--sample-fps", "-1"], 2, "--sample-fps"),
+        (["clip", *SEAGULL, "--trim", "3"], 2, "FROM:TO"),
+        (["clip", *SEAGULL, "--trim", ":"], 2, "FROM:TO"),
+        (["clip", *SEAGULL, "--trim", "3:1"], 2, "ends before"),
+        (["clip", *SEAGULL, "--trim", "-1:2"], 2, "FROM:TO"),
+        (["clip", *SEAGULL, "--trim", "a:b"], 2, "FROM:TO"),
+        (["missing.mp4", *SEAGULL], 5, "missing.mp4"),
+        (["clip", *SEAGULL, "--trim", "60:70"], 3, "clip"),
+    ],
+)
+def test_a_wrong_wish_costs_no_model(
+    arguments: list[str], rc: int, said: str, run: Callable[..., Ran], here: Path, store: Store
+) -> None:
+    draw(here / "clip", frames=8)
+    ran = run("learn", *arguments)
+    assert ran.rc == rc, ran.stderr
+    assert ran.stderr.count("\n") == 1
+    assert said in ran.stderr
+    assert ran.stdout == ""
+    assert store.entries() == []
+
+
+def test_a_short_clip_is_refused_with_what_to_do(run: Callable[..., Ran], tiny: str, here: Path) -> None:
+    ran = run("learn", draw(here / "short", frames=2), *SEAGULL, "--backbone", tiny)
+    assert ran.rc == 3
+    assert "4" in ran.stderr
+    assert "2" in ran.stderr
+
+
+def test_a_dry_run_tells_the_recipe_and_writes_nothing(
+    run: Callable[..., Ran], tiny: str, clip: Path, tmp_path: Path
+) -> None:
+    ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "7", "--dry-run", "--json")
+    found = parsed(ran)
+    assert found["dry_run"] is True
+    assert found["name"] == "seagull_walk"
+    assert found["prompt_used"] == "a seagull is walking"
+    assert found["recipe"]["steps"] == 7
+    assert found["recipe"]["trains"] == [f"temporal-attention/to_{x}" for x in "qkv"]
+    assert found["clips"][0]["frames"] == 4
+    assert not (tmp_path / "home").exists()
+    told = run("learn", clip, *SEAGULL, "--backbone", tiny, "--dry-run").stdout
+    assert "name:     seagull_walk" in told
+    assert "a seagull is walking\n" in told
+
+
+def test_a_dry_run_fails_as_the_run_would(run: Callable[..., Ran], learned: str, clip: Path) -> None:
+    assert run("learn", clip, *SEAGULL, "--name", learned, "--dry-run").rc == 6
+
+
+def _stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """A signal arrives while step number `steps` of learning runs."""
+    step = progress.Progress.step
+
+    def stopping(self: progress.Progress, loss: float | None = None) -> None:
+        step(self, loss)
+        if self.line(80).startswith(f"Learning  {steps}/"):
+            raise Stopped(2)
+
+    monkeypatch.setattr(progress.Progress, "step", stopping)
+
+
+def test_an_interrupted_run_keeps_nothing_half_written_and_resumes_to_the_same_motion(
+    run: Callable[..., Ran], tiny: str, clip: Path, store: Store, tmp_path: Path
+) -> None:
+    arguments = ("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "5")
+    with pytest.MonkeyPatch.context() as patch:
+        _stop_after(patch, 3)
+        stopped = run(*arguments)
+    assert stopped.rc == 130
+    assert stopped.stdout == ""
+    assert "nothing half-written" in stopped.stderr
+    assert "--resume" in stopped.stderr
+    assert [entry.name for entry in store.entries()] == []
+    resumed = run(*arguments, "--resume")
+    assert resumed.stdout == "seagull_walk\n"
+    assert "Learning: 2 steps" in resumed.stderr
+    assert not list((tmp_path / "home" / "checkpoints").rglob("*.safetensors"))
+    run(*arguments, "--name", "whole")
+    resumed_tensors, whole_tensors = (store.load(name)[1] for name in ("seagull_walk", "whole"))
+    assert resumed_tensors == whole_tensors
+
+
+def test_resuming_nothing_begins_at_the_first_step(run: Callable[..., Ran], tiny: str, clip: Path) -> None:
+    ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "1", "--resume")
+    assert ran.rc == 0
+    assert "first step" in ran.stderr
+
+
+def test_a_full_disk_while_saving_keeps_what_was_learned(
+    run: Callable[..., Ran], tiny: str, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from registry import files
+    from registry.errors import DiskError
+
+    publish = files.publish
+
+    def full(path: Path, *arguments: object, **options: object) -> None:
+        if path.parent.name == "motions":
+            raise DiskError("The disk is full.", "Make some space.")
+        publish(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "publish", full)
+        ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "2", "--json")
+    error = json.loads(ran.stderr)
+    assert (ran.rc, error["code"], error["kind"]) == (8, 8, "disk")
+    assert "--resume" in error["hint"]
+    assert run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "2", "--resume").rc == 0
+
+
+def test_a_learned_motion_is_small_and_its_preview_shows_the_clip(learned: str, store: Store) -> None:
+    _, tensors = store.load(learned)
+    preview = np.frombuffer(tensors["preview"].data, np.uint8).reshape(tensors["preview"].shape)
+    assert preview.shape == (4, 32, 32, 3)
+    assert (preview.astype(int).max((0, 1, 2)) > 150).any()
