@@ -142,15 +142,15 @@ def lock(path: Path) -> Iterator[None]:
         yield
         return
     target = path.with_suffix(".lock")
-    with explained(target):
-        held = _acquire(target)
+    held = None
     try:
+        with unbroken(), explained(target):
+            held = _acquire(target)
         yield
     finally:
-        with unbroken(), suppress(OSError):
-            if _is_at(held, target):
-                os.unlink(target)
-        os.close(held)
+        with unbroken():
+            if held is not None:
+                _release(held, target)
 
 
 def _write(temp: Path, chunks: Sequence[bytes]) -> None:
@@ -288,6 +288,14 @@ def _acquire(target: Path) -> int:
             os.close(file)
             raise
         os.close(file)
+
+
+def _release(held: int, target: Path) -> None:
+    with suppress(OSError):
+        if _is_at(held, target):
+            os.unlink(target)
+    with suppress(OSError):
+        os.close(held)
 
 
 def _flock(file: int, target: Path) -> None:

@@ -21,9 +21,9 @@ PLAIN = st.recursive(
 )
 CARDS = st.builds(
     Card,
-    **{key: TEXT for key in ("backbone", "revision", "method", "prompt", "prompt_used", "created", "kind")},
-    **{key: WHOLE for key in ("frames", "height", "width", "seed", "steps")},
-    **{key: NUMBER for key in ("fps", "seconds", "loss")},
+    **dict.fromkeys(("backbone", "revision", "method", "prompt", "prompt_used", "created", "kind"), TEXT),
+    **dict.fromkeys(("frames", "height", "width", "seed", "steps"), WHOLE),
+    **dict.fromkeys(("fps", "seconds", "loss"), NUMBER),
     name=TEXT,
     recipe=st.dictionaries(TEXT, PLAIN, max_size=4),
     versions=st.dictionaries(TEXT, TEXT, max_size=3),
@@ -117,16 +117,28 @@ def test_a_key_that_is_missing_or_of_another_kind_is_damage_or_read(key: str, wr
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "1", "{", "nonsense", "[" * 100_000, '{"a":' * 100_000, '{"prompt":"\\ud800"}', '{"a":1e999}']
-    + ['{"a":NaN}', '{"a":1,"a":2}', '{"a":' + "9" * 3_000_000 + "}", '{"a":' + "9" * 3_000_000 + ".5}"],
+    ["", "[]", "1", "{", "nonsense", "[" * 100_000, '{"a":' * 100_000],
 )
 def test_a_card_that_is_no_json_is_damage(text: str) -> None:
     with pytest.raises(Damaged):
         Card.from_metadata(CARD.to_metadata() | {"vmc.card": text})
 
 
-@pytest.mark.parametrize("bad", ['"\\ud800"', "1e999", "NaN", "9" * 5000, '{"a":1,"a":1}', "[" * 9000 + "]" * 9000])
-def test_an_unknown_key_is_held_to_the_same_rules(bad: str) -> None:
+@pytest.mark.parametrize(
+    "bad",
+    [
+        '"\\ud800"',
+        '{"\\ud800":1}',
+        "1e999",
+        "NaN",
+        "-Infinity",
+        "9" * 3_000_000,
+        "9" * 3_000_000 + ".5",
+        '{"a":1,"a":1}',
+        "[" * 90_000 + "]" * 90_000,
+    ],
+)
+def test_no_key_of_a_card_may_hold_what_cannot_be_told_again(bad: str) -> None:
     whole = CARD.to_metadata()["vmc.card"]
     with pytest.raises(Damaged):
         Card.from_metadata(CARD.to_metadata() | {"vmc.card": f'{whole[:-1]},"mood":{bad}}}'})

@@ -333,15 +333,12 @@ def test_the_lock_of_a_killed_process_is_free(path: Path) -> None:
 
 def test_a_child_program_does_not_hold_the_lock(path: Path) -> None:
     with files.lock(path):
-        child = subprocess.Popen(
-            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False, stderr=subprocess.DEVNULL
-        )
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
     try:
         with files.lock(path):
             pass
     finally:
-        child.kill()
-        child.communicate()
+        child.communicate(b"\n")
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense\x1b[31m", b"9" * 500, b"1 99999999999\n", b"12 34"])
@@ -427,9 +424,12 @@ def test_a_signal_waits_until_the_file_is_published(
 
 
 def test_a_block_that_fails_still_delivers_what_it_held_back() -> None:
-    with pytest.raises(KeyboardInterrupt), unbroken():
+    def fail() -> None:
         signal.raise_signal(signal.SIGINT)
         raise ValueError
+
+    with pytest.raises(KeyboardInterrupt), unbroken():
+        fail()
     with unbroken(), unbroken():
         pass
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

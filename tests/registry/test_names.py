@@ -13,7 +13,7 @@ from registry import names
 from registry.errors import BadName
 
 
-@pytest.mark.parametrize("name", ["a", "7", "seagull_walk", "a-b", "a" * 64, "com", "com10", "a__--b", "null"])
+@pytest.mark.parametrize("name", ["a", "7", "seagull_walk", "a-b", "a" * 64, "com", "com10", "a__--b"])
 def test_a_good_name_passes_as_it_is(name: str) -> None:
     assert names.check(name) == name
 

@@ -15,7 +15,7 @@ from registry import files, names
 from registry.card import Card
 from registry.errors import BadName, Busy, Damaged, DiskError, Exists, Incompatible, NotFound
 from registry.header import RawTensor
-from registry.store import Store
+from registry.store import Entry, Store
 from tests.specimens import CARD, card, save, saved, tensors
 
 
@@ -49,7 +49,7 @@ def test_a_motion_comes_back_as_it_was_saved(store: Store) -> None:
     assert store.card("seagull_walk") == CARD
     assert store.load("seagull_walk") == (CARD, tensors())
     [entry] = store.entries()
-    assert (entry.name, entry.card, entry.problem, entry.size) == ("seagull_walk", CARD, "", path.stat().st_size)
+    assert entry == Entry("seagull_walk", CARD, "", path.stat().st_size)
     assert os.listdir(store.root) == [path.name]
 
 
@@ -415,8 +415,9 @@ def fill(root: Path, count: int, weights: int) -> None:
     """`count` motions of `weights` tensors each, without the cost of flushing."""
     store = Store(root)
     with store.writing("first") as slot:
-        layer = {f"unet.block.{i}.to_q.lora_A.weight": RawTensor("F32", (1,), bytes(4)) for i in range(weights)}
-        content = slot.publish(CARD, layer).read_bytes()
+        layers = {f"unet.block.{i}.to_q.lora_A.weight" for i in range(weights)}
+        weight = RawTensor("F32", (1,), bytes(4))
+        content = slot.publish(CARD, dict.fromkeys(layers, weight)).read_bytes()
     for number in range(count - 1):
         (root / f"m{number}.safetensors").write_bytes(content)
 
