@@ -127,9 +127,29 @@ def _loaded(tiny_folder: Path) -> Any:
     return backbones.load(tiny_spec(tiny_folder), "cpu")
 
 
+@pytest.fixture(scope="session")
+def _loaded_exact(tiny_folder: Path) -> Any:
+    import torch
+
+    from vmc_cli import backbones
+    from vmc_cli.backbones import unet3d
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unet3d, "compute_dtype", lambda device: torch.float32)
+        return backbones.load(tiny_spec(tiny_folder), "cpu")
+
+
 @pytest.fixture
 def tiny_backbone(_loaded: Any) -> Iterator[Any]:
     """A random backbone of 4 frames of 32x32, shared: each test must leave its network as it was."""
     before = fingerprint(_loaded.network)
     yield _loaded
     assert fingerprint(_loaded.network) == before
+
+
+@pytest.fixture
+def exact_backbone(_loaded_exact: Any) -> Iterator[Any]:
+    """The same in float32 everywhere, for tests of numbers."""
+    before = fingerprint(_loaded_exact.network)
+    yield _loaded_exact
+    assert fingerprint(_loaded_exact.network) == before

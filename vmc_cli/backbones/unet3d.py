@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import transformers
-from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet3DConditionModel
+from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet3DConditionModel
 from diffusers.models.attention_processor import Attention
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from safetensors import SafetensorError
@@ -25,7 +25,7 @@ from vmc_cli.backbones.base import Backbone, Schedule, Site
 from vmc_cli.device import choose_device, compute_dtype
 from vmc_cli.errors import IncompatibleError
 
-_CODECS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
+_CODECS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny, "AutoencoderDC": AutoencoderDC}
 
 _BLOCK = r".+\.{}\.\d+\.transformer_blocks\.\d+\."
 _MATRIX = r"(to_q|to_k|to_v|to_out\.0)"
@@ -42,11 +42,11 @@ _ROLES = (
 
 
 class TemporalConvolution(nn.Conv3d):
-    """A convolution along time, kernel (3, 1, 1), computed as the same in 2D over (time, pixels): faster."""
+    """A convolution along time, kernel (k, 1, 1), computed as the same in 2D over (time, pixels): faster."""
 
     def forward(self, video: Tensor) -> Tensor:
         """(B, C, F, h, w) -> (B, C', F, h, w)."""
-        flat = F.conv2d(video.flatten(3), self.weight.squeeze(-1), self.bias, padding=(1, 0))
+        flat = F.conv2d(video.flatten(3), self.weight.squeeze(-1), self.bias, padding=self.padding[:2])
         return flat.reshape(*flat.shape[:3], *video.shape[3:])
 
 
@@ -101,13 +101,14 @@ class UNet3D(Backbone):
         spec: Spec,
         revision: str,
         network: UNet3DConditionModel,
-        vae: AutoencoderKL | AutoencoderTiny,
+        vae: AutoencoderKL | AutoencoderTiny | AutoencoderDC,
         text_encoder: CLIPTextModel,
         tokenizer: CLIPTokenizer,
         scheduler: DDIMScheduler,
         device: torch.device,
     ) -> None:
-        factor = 2 ** (len(vae.config.block_out_channels) - 1)
+        levels = vae.config.get("block_out_channels") or vae.config.encoder_block_out_channels
+        factor = 2 ** (len(levels) - 1)
         _require_fit(spec, network, vae, text_encoder, factor)
         self.spec, self.revision, self.device, self.dtype = spec, revision, device, network.dtype
         alphas, final = scheduler.alphas_cumprod, scheduler.final_alpha_cumprod
@@ -118,7 +119,7 @@ class UNet3D(Backbone):
         self._vae = vae.eval().requires_grad_(False).to(device)
         self._text_encoder = text_encoder.eval().requires_grad_(False).to(device)
         self._tokenizer = tokenizer
-        self._scale, self._shift = vae.config.scaling_factor, vae.config.shift_factor or 0.0
+        self._scale, self._shift = vae.config.scaling_factor, vae.config.get("shift_factor") or 0.0
         quicken(network, device)
 
     @torch.no_grad()
@@ -130,7 +131,7 @@ class UNet3D(Backbone):
 
     def _encode(self, pixels: Tensor) -> Tensor:
         encoded = self._vae.encode(pixels)
-        latents: Tensor = encoded.latents if "latents" in encoded else encoded.latent_dist.mode()
+        latents: Tensor = encoded.latent_dist.mode() if "latent_dist" in encoded else encoded[0]
         return latents
 
     @torch.no_grad()

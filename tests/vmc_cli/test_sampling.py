@@ -1,0 +1,155 @@
+import types
+
+import pytest
+import torch
+
+from vmc_cli import sampling
+from vmc_cli.backbones.base import CLEAN, Schedule
+from vmc_cli.device import generator
+from vmc_cli.errors import Diverged, Stopped, UsageError
+from vmc_cli.sampling import invert, sample
+
+SHAPE = (1, 4, 3, 4, 4)
+
+
+class Oracle:
+    """A backbone whose prediction is a function of the timestep and the prompt alone."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, kind="epsilon", predict=None):
+        betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+        self.schedule = Schedule(torch.cumprod(1 - betas, 0), torch.tensor(1.0), kind)
+        self.calls = []
+        self._predict = predict or (lambda latents, t, context: torch.zeros_like(latents))
+
+    def embed(self, prompts):
+        return torch.tensor([[[float(len(prompt))]] for prompt in prompts])
+
+    def predict(self, latents, t, context):
+        self.calls.append((len(latents), t, context.flatten().tolist()))
+        return self._predict(latents, t, context)
+
+
+def fixed(latents, t, context):
+    return torch.randn(latents.shape, generator=generator(t))
+
+
+@pytest.fixture
+def start():
+    return torch.randn(SHAPE, generator=generator(0))
+
+
+def plain(backbone, start, steps):
+    return sample(backbone, backbone.embed([""]), start, steps=steps, guidance=None, negative_embedding=None)
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize("predict", [None, fixed])
+@pytest.mark.parametrize("steps", [1, 7, 50, 75])
+def test_sampling_undoes_inversion(start, kind, predict, steps):
+    backbone = Oracle(kind, predict)
+    noise = invert(backbone, start, steps=steps)
+    assert not torch.equal(noise, start)
+    torch.testing.assert_close(plain(backbone, noise, steps), start, rtol=1e-3, atol=1e-3)
+
+
+def test_both_directions_use_the_same_timesteps_and_meet_at_the_last():
+    backbone = Oracle()
+    invert(backbone, torch.zeros(SHAPE), steps=75)
+    upwards = [t for _, t, _ in backbone.calls]
+    backbone.calls.clear()
+    plain(backbone, torch.zeros(SHAPE), 75)
+    downwards = [t for _, t, _ in backbone.calls]
+    assert upwards == downwards[::-1]
+    assert downwards[0] == 999
+    backbone.calls.clear()
+    plain(backbone, torch.zeros(SHAPE), 50)
+    assert backbone.calls[0][1] == 999  # whatever the number of steps
+
+
+def test_a_perfect_predictor_leads_to_its_video(start):
+    clean = torch.randn(SHAPE, generator=generator(9))
+    schedule = Oracle().schedule
+
+    def knows(latents, t, context):
+        return (latents - float(schedule.signal[t]) * clean) / float(schedule.noise[t])
+
+    torch.testing.assert_close(plain(Oracle(predict=knows), start, 20), clean, rtol=1e-3, atol=1e-3)
+
+
+def test_inversion_of_a_perfect_predictor_keeps_the_noise(start):
+    """With the true noise predicted, the inverted latents are the clip noised to the last timestep."""
+    clean, eps = start, torch.randn(SHAPE, generator=generator(3))
+    backbone = Oracle(predict=lambda latents, t, context: eps)
+    schedule = backbone.schedule
+    expected = float(schedule.signal[999]) * clean + float(schedule.noise[999]) * eps
+    torch.testing.assert_close(invert(backbone, clean, steps=40), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_guidance_is_one_batch_of_two_and_points_away_from_the_negative_prompt(start):
+    backbone = Oracle(predict=lambda latents, t, context: context[:, :, :, None, None].expand(latents.shape))
+    prompt, negative = torch.full((1, 1, 1), 3.0), torch.full((1, 1, 1), 1.0)
+    found = sample(backbone, prompt, start, steps=5, guidance=2.5, negative_embedding=negative)
+    assert [(batch, context) for batch, _, context in backbone.calls] == [(2, [1.0, 3.0])] * 5
+    grid = backbone.schedule.grid(5)
+    latents = start.double()
+    for t, to in zip(grid, [*grid[1:], CLEAN], strict=True):
+        scale, share = backbone.schedule.transfer(t, to)
+        latents = scale * latents + share * (1 + 2.5 * (3 - 1))
+    torch.testing.assert_close(found.double(), latents, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("guidance", [1, 1.0, None])
+def test_without_guidance_the_batch_is_one(start, guidance):
+    backbone = Oracle(predict=fixed)
+    negative = backbone.embed(["blurry"])
+    sample(backbone, backbone.embed(["cat"]), start, steps=3, guidance=guidance, negative_embedding=negative)
+    assert [(batch, context) for batch, _, context in backbone.calls] == [(1, [3.0])] * 3
+
+
+def test_inversion_has_no_prompt_and_no_guidance(start):
+    backbone = Oracle(predict=fixed)
+    invert(backbone, start, steps=3)
+    assert [(batch, context) for batch, _, context in backbone.calls] == [(1, [0.0])] * 3
+
+
+def test_every_step_is_told_and_may_stop_the_work(start):
+    told = []
+
+    def step(loss=None):
+        told.append("step")
+        if told.count("step") == 2:
+            raise Stopped(2)
+
+    watcher = types.SimpleNamespace(stage=lambda title, total: told.append((title, total)), step=step)
+    with pytest.raises(Stopped):
+        invert(Oracle(), start, steps=3, progress=watcher)
+    assert told == [("Inverting", 3), "step", "step"]
+
+
+@pytest.mark.parametrize("verb", ["sample", "invert"])
+def test_a_video_that_is_not_finite_is_not_handed_out(start, verb):
+    backbone = Oracle(predict=lambda latents, t, context: latents * float("nan"))
+    with pytest.raises(Diverged):
+        plain(backbone, start, 2) if verb == "sample" else invert(backbone, start, steps=2)
+
+
+@pytest.mark.parametrize("steps", [0, 1001])
+def test_an_impossible_number_of_steps_is_refused(start, steps):
+    with pytest.raises(UsageError):
+        plain(Oracle(), start, steps)
+
+
+def test_a_real_network_gives_the_same_video_twice_and_inverts_nearly(exact_backbone):
+    start = torch.randn(1, *exact_backbone.latent_shape, generator=generator(0))
+    video = plain(exact_backbone, start, 10)
+    assert torch.equal(plain(exact_backbone, start, 10), video)
+    assert not video.requires_grad
+    noise = invert(exact_backbone, video, steps=100)
+    back = plain(exact_backbone, noise, 100)
+    assert (back - video).abs().mean() < 0.1 * video.abs().mean()
+
+
+def test_the_default_guidance_is_a_number():
+    assert sampling.GUIDANCE >= 1
