@@ -125,7 +125,7 @@ def parse(head: bytes, size: int) -> Header:
     end = 0
     for name, span in spans:
         if span.begin != end:
-            raise Damaged(f"there is a hole or an overlap before its tensor {name!r}")
+            raise Damaged(f"there is a hole or an overlap before its tensor {name[:80]!r}")
         end = span.end
     if end != size - len(head):
         raise Damaged(f"it should have {len(head) + end:,} bytes and has {size:,}")
