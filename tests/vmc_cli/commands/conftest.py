@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ import pytest
 from PIL import Image
 
 from registry.store import Store
+from tests import specimens
 from tests.conftest import Ran
 from tests.vmc_cli.conftest import SIZE, tiny_spec
 from vmc_cli import app, backbones
+
+Run = Callable[..., Ran]
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def run(here: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+def run(here: Path, capfd: pytest.CaptureFixture[str]) -> Run:
     """run("list", "--json") -> rc, stdout, stderr."""
 
     def run(*arguments: str | Path) -> Ran:
@@ -48,7 +52,7 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def tiny(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a backbone with random weights: 4 frames of 32x32."""
-    spec = tiny_spec(tiny_folder)
+    spec = replace(tiny_spec(tiny_folder), recipe={"inversion_steps": 3, "steps": 2})
     monkeypatch.setattr(backbones, "BACKBONES", {**backbones.BACKBONES, "tiny": spec})
     return spec.name
 
@@ -70,11 +74,24 @@ def draw(folder: Path, frames: int = 6, step: int = 4) -> Path:
 
 
 @pytest.fixture
-def learned(run: Callable[..., Ran], tiny: str, clip: Path) -> str:
+def learned(run: Run, tiny: str, clip: Path) -> str:
     """The name of a motion that was learned for two steps."""
-    ran = run("learn", clip, "--prompt", "a seagull is walking on the beach", "--backbone", tiny, "--steps", "2")
+    prompt = "a seagull is walking on the beach"
+    ran = run("learn", clip, "--prompt", prompt, "--backbone", tiny, "--steps", "2")
     assert ran.rc == 0, ran.stderr
     return ran.stdout.strip()
+
+
+@pytest.fixture
+def known(store: Store, tiny: str) -> str:
+    """The name of a motion whose card fits the tiny model; nobody looks at its tensors."""
+    spec = backbones.find(tiny)
+    card = specimens.card(
+        backbone=tiny, revision=backbones.revision(spec), frames=spec.frames, height=SIZE, width=SIZE
+    )
+    with store.writing("seagull_walk") as slot:
+        slot.publish(card, specimens.tensors())
+    return slot.name
 
 
 def parsed(ran: Ran) -> Any:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from registry.store import Store
-from tests.conftest import Ran
-from tests.vmc_cli.commands.conftest import draw, parsed
+from tests.vmc_cli.commands.conftest import Run, draw, parsed
 from vmc_cli import backbones, progress
 from vmc_cli.errors import Stopped
 
@@ -27,19 +25,19 @@ def test_the_name_is_printed_and_the_motion_is_stored(learned: str, store: Store
     assert tensors["start_noise"].shape == (1, 4, 4, 4, 4)
 
 
-def test_what_the_prompt_became_is_said(run: Callable[..., Ran], tiny: str, clip: Path) -> None:
+def test_what_the_prompt_became_is_said(run: Run, tiny: str, clip: Path) -> None:
     ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "1")
     assert ran.stdout == "seagull_walk\n"
     assert '"a seagull is walking"' in ran.stderr
     assert "Learning: 1 step in" in ran.stderr
 
 
-def test_a_kept_prompt_is_learned_as_it_is(run: Callable[..., Ran], tiny: str, clip: Path, store: Store) -> None:
+def test_a_kept_prompt_is_learned_as_it_is(run: Run, tiny: str, clip: Path, store: Store) -> None:
     run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "1", "--keep-prompt")
     assert store.card("seagull_walk").prompt_used == "a seagull is walking on the beach"
 
 
-def test_each_option_reaches_the_recipe(run: Callable[..., Ran], tiny: str, clip: Path, store: Store) -> None:
+def test_each_option_reaches_the_recipe(run: Run, tiny: str, clip: Path, store: Store) -> None:
     options = "--steps 3 --learning-rate 0.002 --rank 4 --loss mse --stride 2 --seed 7 --name gull --quiet"
     ran = run("learn", clip, *SEAGULL, "--backbone", tiny, *options.split())
     assert (ran.rc, ran.stdout, ran.stderr) == (0, "gull\n", "")
@@ -49,14 +47,14 @@ def test_each_option_reaches_the_recipe(run: Callable[..., Ran], tiny: str, clip
     assert card.seed == 7
 
 
-def test_full_rank_stores_whole_differences(run: Callable[..., Ran], tiny: str, clip: Path, store: Store) -> None:
+def test_full_rank_stores_whole_differences(run: Run, tiny: str, clip: Path, store: Store) -> None:
     assert run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "1", "--rank", "full").rc == 0
     card, tensors = store.load("seagull_walk")
     assert card.recipe["rank"] is None
     assert any(key.endswith(".diff") for key in tensors)
 
 
-def test_json_is_one_object_and_nothing_else(run: Callable[..., Ran], tiny: str, clip: Path, store: Store) -> None:
+def test_json_is_one_object_and_nothing_else(run: Run, tiny: str, clip: Path, store: Store) -> None:
     ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "1", "--json")
     found = parsed(ran)
     assert ran.stderr == ""
@@ -67,14 +65,14 @@ def test_json_is_one_object_and_nothing_else(run: Callable[..., Ran], tiny: str,
 
 
 def test_a_name_from_the_prompt_gets_a_number_when_taken(
-    run: Callable[..., Ran], learned: str, clip: Path, tiny: str
+    run: Run, learned: str, clip: Path, tiny: str
 ) -> None:
     ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "1")
     assert ran.stdout == "seagull_walk_2\n"
 
 
 def test_a_taken_name_is_refused_before_anything_is_read(
-    run: Callable[..., Ran], learned: str, tmp_path: Path, store: Store
+    run: Run, learned: str, tmp_path: Path, store: Store
 ) -> None:
     before = store.path(learned).read_bytes()
     (tmp_path / "no.mp4").write_text("not a clip")
@@ -84,7 +82,7 @@ def test_a_taken_name_is_refused_before_anything_is_read(
     assert store.path(learned).read_bytes() == before
 
 
-def test_replacing_replaces(run: Callable[..., Ran], learned: str, clip: Path, tiny: str, store: Store) -> None:
+def test_replacing_replaces(run: Run, learned: str, clip: Path, tiny: str, store: Store) -> None:
     arguments = ("--backbone", tiny, "--steps", "3", "--replace")
     ran = run("learn", clip, *SEAGULL, *arguments)
     assert ran.stdout == f"{learned}\n"
@@ -92,7 +90,7 @@ def test_replacing_replaces(run: Callable[..., Ran], learned: str, clip: Path, t
     assert store.card(learned).steps == 3
 
 
-def test_clips_are_learned_together(run: Callable[..., Ran], tiny: str, here: Path, store: Store) -> None:
+def test_clips_are_learned_together(run: Run, tiny: str, here: Path, store: Store) -> None:
     clips = [draw(here / name, step=step) for name, step in (("one", 2), ("two", 3))]
     run("learn", *clips, *SEAGULL, "--backbone", tiny, "--steps", "2")
     card, tensors = store.load("seagull_walk")
@@ -100,7 +98,7 @@ def test_clips_are_learned_together(run: Callable[..., Ran], tiny: str, here: Pa
     assert tensors["start_noise"].shape[0] == 2
 
 
-def test_a_still_clip_is_learned_with_a_warning(run: Callable[..., Ran], tiny: str, here: Path) -> None:
+def test_a_still_clip_is_learned_with_a_warning(run: Run, tiny: str, here: Path) -> None:
     ran = run("learn", draw(here / "still", step=0), *SEAGULL, "--backbone", tiny, "--steps", "1")
     assert ran.rc == 0
     assert [line for line in ran.stderr.splitlines() if line.startswith("warning: Nothing moves in")]
@@ -108,7 +106,7 @@ def test_a_still_clip_is_learned_with_a_warning(run: Callable[..., Ran], tiny: s
 
 @pytest.mark.parametrize(("floor", "warned"), [(200.0, True), (-200.0, False)])
 def test_a_clip_that_the_model_cannot_draw_is_told(
-    floor: float, warned: bool, run: Callable[..., Ran], tiny: str, clip: Path, monkeypatch: pytest.MonkeyPatch
+    *, floor: float, warned: bool, run: Run, tiny: str, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dataclasses import replace
 
@@ -146,7 +144,7 @@ def test_a_clip_that_the_model_cannot_draw_is_told(
     ],
 )
 def test_a_wrong_wish_costs_no_model(
-    arguments: list[str], rc: int, said: str, run: Callable[..., Ran], here: Path, store: Store
+    *, arguments: list[str], rc: int, said: str, run: Run, here: Path, store: Store
 ) -> None:
     draw(here / "clip", frames=8)
     ran = run("learn", *arguments)
@@ -157,7 +155,7 @@ def test_a_wrong_wish_costs_no_model(
     assert store.entries() == []
 
 
-def test_a_short_clip_is_refused_with_what_to_do(run: Callable[..., Ran], tiny: str, here: Path) -> None:
+def test_a_short_clip_is_refused_with_what_to_do(run: Run, tiny: str, here: Path) -> None:
     ran = run("learn", draw(here / "short", frames=2), *SEAGULL, "--backbone", tiny)
     assert ran.rc == 3
     assert "4" in ran.stderr
@@ -165,7 +163,7 @@ def test_a_short_clip_is_refused_with_what_to_do(run: Callable[..., Ran], tiny: 
 
 
 def test_a_dry_run_tells_the_recipe_and_writes_nothing(
-    run: Callable[..., Ran], tiny: str, clip: Path, tmp_path: Path
+    run: Run, tiny: str, clip: Path, tmp_path: Path
 ) -> None:
     ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "7", "--dry-run", "--json")
     found = parsed(ran)
@@ -181,7 +179,7 @@ def test_a_dry_run_tells_the_recipe_and_writes_nothing(
     assert "a seagull is walking\n" in told
 
 
-def test_a_dry_run_fails_as_the_run_would(run: Callable[..., Ran], learned: str, clip: Path) -> None:
+def test_a_dry_run_fails_as_the_run_would(run: Run, learned: str, clip: Path) -> None:
     assert run("learn", clip, *SEAGULL, "--name", learned, "--dry-run").rc == 6
 
 
@@ -198,7 +196,7 @@ def _stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
 
 
 def test_an_interrupted_run_keeps_nothing_half_written_and_resumes_to_the_same_motion(
-    run: Callable[..., Ran], tiny: str, clip: Path, store: Store, tmp_path: Path
+    run: Run, tiny: str, clip: Path, store: Store, tmp_path: Path
 ) -> None:
     arguments = ("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "5")
     with pytest.MonkeyPatch.context() as patch:
@@ -218,14 +216,14 @@ def test_an_interrupted_run_keeps_nothing_half_written_and_resumes_to_the_same_m
     assert resumed_tensors == whole_tensors
 
 
-def test_resuming_nothing_begins_at_the_first_step(run: Callable[..., Ran], tiny: str, clip: Path) -> None:
+def test_resuming_nothing_begins_at_the_first_step(run: Run, tiny: str, clip: Path) -> None:
     ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "1", "--resume")
     assert ran.rc == 0
     assert "first step" in ran.stderr
 
 
 def test_a_full_disk_while_saving_keeps_what_was_learned(
-    run: Callable[..., Ran], tiny: str, clip: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, tiny: str, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from registry import files
     from registry.errors import DiskError

@@ -1,0 +1,56 @@
+"""vmc style shows the learned clip again, in another style."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from registry.store import Store
+from tests.vmc_cli.commands.conftest import Run, parsed
+from vmc_cli import clip
+
+FAST = ("--steps", "2")
+STYLE = "van gogh starry night"
+
+
+def test_a_motion_is_restyled_from_its_prompt_and_noise(run: Run, learned: str, here: Path) -> None:
+    ran = run("style", learned, STYLE, *FAST)
+    assert ran.stdout == "seagull_is_walking_van_gogh_starry_night.mp4\n", ran.stderr
+    kept = clip.read_metadata(here / ran.stdout.strip())
+    assert kept["prompt"] == "a seagull is walking, van gogh starry night"
+    assert kept["noise"] == "inverted"
+    assert kept["motions"] == f"{learned}:1"
+
+
+def test_a_clip_is_learned_first_and_kept(run: Run, tiny: str, clip: Path, store: Store) -> None:
+    arguments = ("--prompt", "a seagull is walking on the beach", "--backbone", tiny, *FAST)
+    ran = run("style", clip, STYLE, *arguments, "--json")
+    found = parsed(ran)
+    assert found["prompt"] == "a seagull is walking, van gogh starry night"
+    assert [each["name"] for each in found["motions"]] == ["seagull_walk"]
+    assert store.card("seagull_walk").prompt_used == "a seagull is walking"
+
+
+def test_what_can_go_wrong_goes_wrong_before_learning(
+    run: Run, tiny: str, clip: Path, here: Path, store: Store
+) -> None:
+    (here / "there.mp4").write_bytes(b"precious")
+    prompt = ("--prompt", "a seagull is walking", "--backbone", tiny)
+    cases = {
+        6: ("style", clip, STYLE, *prompt, "--out", "there.mp4"),
+        5: ("style", "neither", STYLE),
+        2: ("style", clip, STYLE),
+    }
+    for rc, arguments in cases.items():
+        ran = run(*arguments)
+        assert ran.rc == rc, ran.stderr
+        assert ran.stderr.count("\n") == 1
+    assert run("style", clip, " ", *prompt).rc == 2
+    assert store.entries() == []
+    assert sorted(os.listdir(here)) == ["seagull", "there.mp4"]
+
+
+def test_a_learned_motion_needs_no_prompt(run: Run, known: str) -> None:
+    ran = run("style", known, STYLE, "--prompt", "a cat")
+    assert ran.rc == 2
+    assert "Leave out" in ran.stderr
