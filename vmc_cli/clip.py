@@ -180,7 +180,17 @@ def _write_folder(clip: Clip, target: Path, text: str, replace: bool) -> None:
     try:
         for number, frame in enumerate(clip.frames):
             files.publish(temp / f"{number:04d}.png", encoding.png(frame, text))
+        if not replace or not os.path.lexists(target):
+            files.adopt(temp, target)
+            return
+        aside = files.temp_name(target)  # a folder cannot be replaced in one step
+        files.move(target, aside)
+        try:
+            files.adopt(temp, target)
+        except BaseException:
+            files.move(aside, target)
+            raise
+        files.discard(aside)
     except BaseException:
         files.discard(temp)
         raise
-    files.adopt(temp, target, replace)

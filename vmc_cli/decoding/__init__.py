@@ -21,8 +21,8 @@ MEMORY_BYTES = 1536 << 20
 """Address space of the child: sixteen 4K frames of 10 bits that a decoder may hold, and as much again."""
 
 CPU_SECONDS = 60
-WALL_SECONDS = 120
-"""A disk or a network share may be slow while the processor waits."""
+WALL_SECONDS = 300
+"""The processor may wait for a slow disk or for other programs, but not for ever."""
 
 # `sys` is built in; the path is the parent's own before anything else is imported, so that a file called
 # json.py in the working folder is never run.

@@ -48,7 +48,7 @@ def _leads_nowhere(entry: os.DirEntry[str]) -> bool:
 
 
 def _natural(name: str) -> tuple[list[tuple[int, str]], str]:
-    parts = re.split(r"([0-9]+)", name.casefold())
+    parts = re.split(r"([0-9]+)", os.path.splitext(name)[0].casefold())
     return [(int(part), "") if place % 2 else (0, part) for place, part in enumerate(parts)], name
 
 

@@ -70,15 +70,15 @@ def choose(times: Sequence[float], end: float, wish: Wish) -> tuple[list[int], f
 def _part(length: float, wish: Wish) -> tuple[float, float]:
     begin, stop = wish.trim or (None, None)
     begin = 0.0 if begin is None else begin
-    stop = length if stop is None else stop
-    if begin < 0 or stop <= begin:
-        raise ClipError(f"{begin:g}:{stop:g} is no part of {wish.name}.", "Write --trim FROM:TO in seconds.")
+    if not begin >= 0 or (stop is not None and not stop > begin):
+        part = f"{begin:g}:{'' if stop is None else f'{stop:g}'}"
+        raise ClipError(f"{part} is no part of {wish.name}.", "Write --trim FROM:TO in seconds.")
     if begin >= length:
         raise ClipError(
             f"{wish.name} lasts {length:.2f} seconds, so there is nothing from {begin:g} on.",
             f"Choose a part between 0 and {length:.2f}.",
         )
-    return begin, min(stop, length)
+    return begin, length if stop is None else min(stop, length)
 
 
 def _check_count(count: int, whole: int, wish: Wish) -> None:
