@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from .places import paint
-from .world import FRAMES, SIZE, SUBJECTS, Scene
+from .world import FRAMES, SIZE, STRANGERS, SUBJECTS, Scene
 
 GLYPH = 96  # pixels of a sprite in the atlas
 _ATLAS = Path(__file__).parent / "sprites.webp"
@@ -22,10 +22,10 @@ _COLUMNS = 12
 
 @cache
 def glyphs() -> Tensor:
-    """All sprites in the order of SUBJECTS: (N, 4, GLYPH, GLYPH), colour in [-1, 1] times opacity, opacity."""
+    """All sprites, SUBJECTS first and then STRANGERS: (N, 4, GLYPH, GLYPH), colour in [-1, 1] times opacity, opacity."""
     atlas = np.asarray(Image.open(_ATLAS).convert("RGBA"), dtype=np.float32) / 255
     tiles = []
-    for index in range(len(SUBJECTS)):
+    for index in range(len(SUBJECTS) + len(STRANGERS)):
         row, column = divmod(index, _COLUMNS)
         tile = atlas[row * GLYPH : (row + 1) * GLYPH, column * GLYPH : (column + 1) * GLYPH]
         alpha = tile[..., 3:]
@@ -86,20 +86,10 @@ def stylise(video: Tensor, style: str) -> Tensor:
     grey = _luminance(unit)
     if style == "black and white":
         unit = grey.expand_as(unit)
-    elif style == "sepia":
-        unit = grey * unit.new_tensor([1.05, 0.86, 0.62]).view(3, 1, 1) + 0.05
     elif style == "night":
         unit = unit * unit.new_tensor([0.30, 0.36, 0.62]).view(3, 1, 1) + 0.02
     elif style == "pencil sketch":
         unit = (0.96 - 1.1 * _edges(unit) - 0.12 * (1 - grey)).expand_as(unit)
-    elif style == "neon":
-        edges = (1.6 * _edges(unit)).clamp(0, 1)
-        glow = unit.new_tensor([1.0, 0.2, 0.9]).view(3, 1, 1) * grey + unit.new_tensor([0.1, 0.9, 1.0]).view(3, 1, 1) * (1 - grey)
-        unit = 0.25 * unit * unit.new_tensor([0.7, 0.3, 1.0]).view(3, 1, 1) + edges * glow
-    elif style == "pixel art":
-        small = F.avg_pool2d(unit.flatten(0, 1), 4)
-        small = (small * 6).round() / 6
-        unit = F.interpolate(small, scale_factor=4).unflatten(0, video.shape[:2])
     elif style == "van gogh starry night":
         ramp = torch.linspace(-1, 1, SIZE, device=video.device)
         y, x = torch.meshgrid(ramp, ramp, indexing="ij")
@@ -112,7 +102,7 @@ def stylise(video: Tensor, style: str) -> Tensor:
 
 def draw(scenes: Sequence[Scene], places: Tensor) -> Tensor:
     """Scenes on given places (B, 3, SIZE, SIZE), on their device: (B, F, 3, SIZE, SIZE) in [-1, 1]."""
-    order = {name: index for index, name in enumerate(SUBJECTS)}
+    order = {name: index for index, name in enumerate([*SUBJECTS, *STRANGERS])}
     most = max([1] + [len(s.actors) for s in scenes])
     chosen = torch.tensor([([order[a.subject] for a in s.actors] + [0] * most)[:most] for s in scenes])
     sprites = glyphs().to(places.device)[chosen.to(places.device)]

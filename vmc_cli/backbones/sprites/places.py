@@ -124,31 +124,12 @@ def _beach(c: _Canvas) -> None:
     c.ground(shore, (0.95, 0.87, 0.66), wave=0.02)
 
 
-def _mountains(c: _Canvas) -> None:
-    c.gradient((0.62, 0.74, 0.90), (0.86, 0.88, 0.92))
-    for _ in range(3):
-        x, top, slope = c.between(0, 1), c.between(0.12, 0.35), c.between(1.0, 1.6)
-        grey = c.between(0.40, 0.52)
-        c.peak(x, top, slope, (grey, grey, grey * 1.1))
-        snowy = np.minimum(_Y - top - slope * np.abs(_X - x), top + 0.13 - _Y)
-        c.cover(snowy / 0.02 + 0.5, (0.95, 0.96, 0.98))
-    c.ground(0.82, (0.36, 0.44, 0.32))
-
-
 def _volcano(c: _Canvas) -> None:
     c.gradient((0.22, 0.05, 0.06), (0.45, 0.12, 0.06))
     c.peak(c.between(0.25, 0.75), c.between(0.2, 0.35), c.between(0.7, 1.0), (0.20, 0.12, 0.12))
     c.ground(c.between(0.74, 0.82), (0.95, 0.40, 0.08), wave=0.03, soft=0.06)
     for _ in range(3):
         c.disc(c.between(0, 1), c.between(0.84, 0.98), c.between(0.1, 0.2), 0.04, (1.0, 0.75, 0.20), 0.8, 0.6)
-
-
-def _cave(c: _Canvas) -> None:
-    c.gradient((0.16, 0.12, 0.11), (0.20, 0.15, 0.12))
-    c.disc(c.between(0.4, 0.6), c.between(0.45, 0.55), c.between(0.40, 0.5), c.between(0.34, 0.42), (0.46, 0.37, 0.30), 1.0, 0.5)
-    for _ in range(4):
-        c.disc(c.between(0, 1), 0.0, c.between(0.05, 0.09), c.between(0.15, 0.3), (0.13, 0.10, 0.09))
-    c.ground(0.86, (0.22, 0.17, 0.14))
 
 
 PAINTERS = {
@@ -161,9 +142,7 @@ PAINTERS = {
     "space": _space,
     "grass": _grass,
     "beach": _beach,
-    "mountains": _mountains,
     "volcano": _volcano,
-    "cave": _cave,
 }
 
 

@@ -17,18 +17,20 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import AutoencoderTiny, DDIMScheduler, UNet3DConditionModel
+from diffusers import AutoencoderDC, DDIMScheduler, UNet3DConditionModel
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from vmc_cli.backbones.unet3d import quicken
 
 from . import world
 from .drawing import draw
 from .places import paint
 
-LATENTS = 8  # channels; at 4 the eyes of small sprites were lost
-TOKENS = 48
-WIDTH = 192  # of the text embedding
+LATENTS = 24  # channels, at an eighth of the size
+TOKENS = 40
+WIDTH = 128  # of the text embedding
 
 
 def place_bank(variants: int) -> Tensor:
@@ -50,16 +52,18 @@ def drawn(rng: random.Random, count: int, bank: Tensor) -> tuple[Tensor, list[st
 # ---------------------------------------------------------------------------------------------- autoencoder
 
 
-def new_vae() -> AutoencoderTiny:
-    """No group norm: flat colours stay what they are, and what moves far away changes nothing here."""
-    return AutoencoderTiny(
-        encoder_block_out_channels=(48, 48, 48, 48),
-        decoder_block_out_channels=(48, 48, 48, 48),
-        num_encoder_blocks=(1, 2, 2, 2),
-        num_decoder_blocks=(3, 3, 2, 1),
-        latent_channels=LATENTS,
-        scaling_factor=1.0,
-    )
+def new_vae() -> AutoencoderDC:
+    """A residual autoencoder whose short cuts fold pixels into channels: it starts out right and learns fast.
+
+    It normalises over channels only: flat colours stay what they are, and what moves far away changes nothing here.
+    """
+    nothing = ((), (), (), ())
+    return AutoencoderDC(
+        latent_channels=LATENTS, encoder_block_types="ResBlock", decoder_block_types="ResBlock",
+        encoder_block_out_channels=(24, 48, 96, 96), encoder_layers_per_block=(1, 1, 1, 1), encoder_qkv_multiscales=nothing,
+        decoder_block_out_channels=(24, 48, 96, 96), decoder_layers_per_block=(1, 2, 2, 2), decoder_qkv_multiscales=nothing,
+        upsample_block_type="pixel_shuffle", downsample_block_type="pixel_unshuffle", scaling_factor=1.0,
+    )  # fmt: skip
 
 
 def _unfamiliar(frames: Tensor, generator: torch.Generator) -> Tensor:
@@ -73,51 +77,70 @@ def _unfamiliar(frames: Tensor, generator: torch.Generator) -> Tensor:
     return (frames * gain.to(device) + shift.to(device)).clamp(-1, 1)
 
 
+def _details(frames: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """A cut-out of each frame, (B, 3, size, size) on the latent grid, most often where there is much to see."""
+    grey = F.pad(frames.mean(1, keepdim=True), (0, 1, 0, 1), mode="replicate")
+    busy = (grey[..., :-1, 1:] - grey[..., :-1, :-1]).abs() + (grey[..., 1:, :-1] - grey[..., :-1, :-1]).abs()
+    energy = F.avg_pool2d(busy, size, stride=8)[:, 0] + 0.002
+    chosen = torch.multinomial(energy.flatten(1).cpu(), 1, generator=generator)[:, 0]
+    rows, columns = chosen // energy.shape[2] * 8, chosen % energy.shape[2] * 8
+    return torch.stack([f[:, y : y + size, x : x + size] for f, y, x in zip(frames, rows, columns, strict=True)])
+
+
 def train_vae(
-    steps: int, batch: int, device: str, seed: int, log: Callable[[str], None] = print, variants: int = 64
-) -> AutoencoderTiny:
+    steps: int,
+    batch: int,
+    device: str,
+    seed: int,
+    seconds: float = float("inf"),
+    rate: float = 2e-3,
+    log: Callable[[str], None] = print,
+    variants: int = 32,
+    keep: Callable[[AutoencoderDC], None] | None = None,
+) -> AutoencoderDC:
+    """Three steps in four see `batch` details of a quarter of the area, the fourth a quarter as many whole frames."""
     torch.manual_seed(seed)
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
     vae = new_vae().to(device).to(memory_format=torch.channels_last)
     bank = place_bank(variants).to(device)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=1e-3, weight_decay=0.0, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.2e-3, total_steps=steps, pct_start=0.05)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=rate, weight_decay=0.0, betas=(0.9, 0.99))
     pool = torch.empty(0)
     started = time.time()
     for step in range(steps):
-        if step % 32 == 0:  # a fresh pool of frames: drawing is batched, and neighbours in time are kept apart
-            video, _ = drawn(rng, batch * 4, bank)
+        done = max(step / steps, (time.time() - started) / seconds)
+        if done >= 1:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = rate * min(1, (step + 1) / 20) * (1 - done)
+        if step % 64 == 0:  # a fresh pool: drawing is batched, and frames of one clip are kept apart
+            video, _ = drawn(rng, batch * 8, bank)
             frames = video.flatten(0, 1)
-            strange = torch.rand(len(frames), generator=generator).to(device) < 0.35
+            strange = torch.rand(len(frames), generator=generator).to(device) < 0.3
             frames[strange] = _unfamiliar(frames[strange], generator)
             pool = frames[torch.randperm(len(frames), generator=generator).to(device)]
-        rows = torch.arange(step % 32 * batch, (step % 32 + 1) * batch, device=device)
-        frames = pool[rows].contiguous(memory_format=torch.channels_last)
+        whole = step % 4 == 3
+        first = torch.randint(0, len(pool) - batch, (1,), generator=generator).item()
+        frames = pool[first : first + batch // 4] if whole else _details(pool[first : first + batch], 32, generator)
+        frames = frames.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device, dtype=torch.bfloat16):
-            latents = vae.encode(frames).latents
-            noisy = latents.float() + 0.08 * torch.randn_like(latents.float())
-            restored = vae.decode(noisy).sample
-        restored, latents = restored.float(), latents.float()
+            latents = vae.encode(frames).latent.float()
+            restored = vae.decode(latents + 0.05 * torch.randn_like(latents)).sample.float()
         mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
-        sharp = sum(F.l1_loss(restored.diff(dim=d), frames.diff(dim=d)) for d in (2, 3))
-        loss = (
-            F.l1_loss(restored, frames)
-            + 0.5 * F.mse_loss(restored, frames)
-            + 0.5 * sharp
-            + 0.02 * (mean.pow(2).mean() + (std - 1).pow(2).mean() + (latents.abs() - 3).clamp_min(0).mean())
-        )
+        sharp = F.l1_loss(restored.diff(dim=2), frames.diff(dim=2)) + F.l1_loss(restored.diff(dim=3), frames.diff(dim=3))
+        spread = mean.pow(2).mean() + (std - 1).pow(2).mean() + (latents.abs() - 3).clamp_min(0).mean()
+        loss = F.l1_loss(restored, frames) + F.mse_loss(restored, frames) + 0.5 * sharp + 0.02 * spread
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimizer.step()
-        schedule.step()
-        if step % 250 == 0 or step == steps - 1:
-            error = F.mse_loss(restored, frames).item() / 4
-            log(f"vae {step} loss {loss.item():.4f} psnr {-10 * np.log10(error):.2f} latent std {std.mean().item():.2f} "
-                f"seconds {time.time() - started:.0f}")
+        if step % 200 == 199:
+            psnr = -10 * math.log10(F.mse_loss(restored, frames).item() / 4)
+            log(f"vae {step + 1} loss {loss.item():.4f} psnr {psnr:.2f} std {std.mean().item():.2f} seconds {time.time() - started:.0f}")
+            if keep:
+                keep(vae)
     video, _ = drawn(random.Random(seed + 1), 64, bank)
     with torch.no_grad():
-        latents = torch.cat([vae.encode(part).latents for part in video.flatten(0, 1).split(64)])
+        latents = torch.cat([vae.encode(part).latent for part in video.flatten(0, 1).split(64)])
     vae.register_to_config(scaling_factor=float(1 / latents.std()))
     return vae.eval()
 
@@ -152,21 +175,21 @@ def new_tokenizer() -> CLIPTokenizer:
 def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
     return CLIPTextModel(
         CLIPTextConfig(
-            vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=4,
-            num_attention_heads=6, max_position_embeddings=TOKENS,
+            vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=3,
+            num_attention_heads=4, max_position_embeddings=TOKENS,
             bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
         )
     )  # fmt: skip
 
 
 def new_unet() -> UNet3DConditionModel:
-    """ZeroScope's architecture, small: 15 million parameters."""
+    """ZeroScope's architecture, small: 8 million parameters."""
     return UNet3DConditionModel(
         sample_size=world.SIZE // 8, in_channels=LATENTS, out_channels=LATENTS,
-        down_block_types=("CrossAttnDownBlock3D", "CrossAttnDownBlock3D", "DownBlock3D"),
-        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D", "CrossAttnUpBlock3D"),
-        block_out_channels=(64, 128, 192), layers_per_block=1, cross_attention_dim=WIDTH,
-        attention_head_dim=32, norm_num_groups=16,
+        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+        block_out_channels=(96, 160), layers_per_block=1, cross_attention_dim=WIDTH,
+        attention_head_dim=16, norm_num_groups=8,
     )  # fmt: skip
 
 
@@ -179,14 +202,14 @@ def new_scheduler() -> DDIMScheduler:
 
 
 @torch.no_grad()
-def latent_pool(vae: AutoencoderTiny, rng: random.Random, count: int, bank: Tensor) -> tuple[Tensor, list[str]]:
+def latent_pool(vae: AutoencoderDC, rng: random.Random, count: int, bank: Tensor) -> tuple[Tensor, list[str]]:
     """Encoded random clips (count, LATENTS, F, h, w) in half precision, with their captions."""
     parts, captions = [], []
     while len(captions) < count:
         video, words = drawn(rng, min(256, count - len(captions)), bank)
         with torch.autocast(bank.device.type, dtype=torch.bfloat16):
             frames = video.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-            latents = vae.encode(frames).latents * vae.config.scaling_factor
+            latents = vae.encode(frames).latent * vae.config.scaling_factor
         parts.append(latents.unflatten(0, video.shape[:2]).transpose(1, 2).half())
         captions += words
     return torch.cat(parts), captions
@@ -203,7 +226,7 @@ class Average:
     @torch.no_grad()
     def update(self) -> None:
         self.updates += 1
-        decay = min(0.9995, (1 + self.updates) / (10 + self.updates))
+        decay = min(0.998, (1 + self.updates) / (10 + self.updates))
         torch._foreach_lerp_(self.mean, self.live, 1 - decay)
 
     @torch.no_grad()
@@ -215,66 +238,80 @@ class Average:
             mean.copy_(kept)
 
 
+def draw_times(count: int, generator: torch.Generator) -> Tensor:
+    """Half uniform, half around t = 350, where the shapes are decided: above 650 almost all is noise."""
+    uniform = torch.rand(count, generator=generator)
+    middle = torch.sigmoid(torch.randn(count, generator=generator) * 0.9 - 0.6)
+    return (torch.where(torch.rand(count, generator=generator) < 0.5, uniform, middle) * 1000).long()
+
+
 def train_unet(
-    vae: AutoencoderTiny,
+    unet: UNet3DConditionModel,
+    text: CLIPTextModel,
     tokenizer: CLIPTokenizer,
+    vae: AutoencoderDC,
     *,
     steps: int,
+    seconds: float = float("inf"),
     batch: int,
     pool: int,
-    device: str,
+    rate: float,
+    images: float,
     seed: int,
-    seconds: float = float("inf"),
-    rate: float = 5e-4,
-    compiled: bool = False,
     log: Callable[[str], None] = print,
-    every: int = 1000,
-    report: Callable[[UNet3DConditionModel, CLIPTextModel, int], None] | None = None,
-) -> tuple[UNet3DConditionModel, CLIPTextModel]:
-    """Text encoder and denoiser from nothing: noise prediction with min-SNR weights.
+    every: int = 500,
+    keep: Callable[[UNet3DConditionModel, CLIPTextModel, int], None] | None = None,
+) -> None:
+    """Teach text encoder and denoiser together, in place: noise prediction with min-SNR weights.
 
-    The first sixth of the steps sees single frames, later a tenth does, so that both images and clips work.
-    Learning ends after `steps` or `seconds`, whichever comes first; the rate falls to zero by then.
+    The first part (`images` of the whole) sees single frames, later a tenth does, so that both images and clips
+    work. Learning ends after `steps` or `seconds`, whichever comes first; the rate falls to zero by then.
     """
+    device = next(unet.parameters()).device
     torch.manual_seed(seed)
-    rng, host = random.Random(seed), np.random.default_rng(seed)
-    unet, text = new_unet().to(device), new_text_encoder(tokenizer).to(device)
-    bank = place_bank(64).to(device)
+    rng, host = random.Random(seed), torch.Generator().manual_seed(seed)
+    quicken(unet, device)
+    for module in (*unet.modules(), *text.modules()):
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    unet.train(), text.train()
+    bank = place_bank(48).to(device)
     vae = vae.to(device).to(memory_format=torch.channels_last)
     started = time.time()
     latents, captions = latent_pool(vae, rng, pool, bank)
-    tokens = torch.tensor(tokenizer(captions, padding="max_length", truncation=True)["input_ids"], device=device)
-    empty = torch.tensor(tokenizer([""], padding="max_length")["input_ids"], device=device)
     log(f"drew {pool} clips in {time.time() - started:.0f} s")
     alphas = new_scheduler().alphas_cumprod.to(device)
     weights = torch.clamp(alphas / (1 - alphas), max=5.0) / (alphas / (1 - alphas))  # min-SNR, gamma 5
     average = Average(unet, text)
     parameters = [*unet.parameters(), *text.parameters()]
-    optimizer = torch.optim.AdamW(
-        parameters, lr=rate, weight_decay=0.01, betas=(0.9, 0.99), fused=device != "cpu"
-    )
-    denoise: Any = torch.compile(unet) if compiled else unet
+    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01, betas=(0.9, 0.99), fused=True)
     losses = torch.zeros((), device=device)
     for step in range(steps):
         done = max(step / steps, (time.time() - started) / seconds)
         if done >= 1:
             break
+        if step % 8 == 0:  # a pool that changes slowly: the oldest clips give way
+            count = min(2 * batch, pool)
+            fresh, words = latent_pool(vae, rng, count, bank)
+            first = step // 8 * count % (pool - count + 1)
+            latents[first : first + count], captions[first : first + count] = fresh, words
         for group in optimizer.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / 500) * 0.5 * (1 + math.cos(math.pi * done))
-        single = done < 1 / 6 or host.random() < 0.1
-        rows = torch.from_numpy(host.integers(0, pool, batch * 4 if single else batch)).to(device)
-        clean = latents[rows].float()
+            group["lr"] = rate * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * done))
+        single = done < images or torch.rand((), generator=host) < 0.1
+        rows = torch.randint(0, pool, (batch * 8 if single else batch,), generator=host)
+        clean = latents[rows.to(device)].float()
         if single:
-            moments = torch.randint(0, world.FRAMES, (len(rows),), device=device)
-            clean = clean[torch.arange(len(rows), device=device), :, moments][:, :, None]
-        words = torch.where(torch.rand(len(rows), 1, device=device) < 0.1, empty, tokens[rows])
-        times = torch.randint(0, len(alphas), (len(rows),), device=device)
+            moments = torch.randint(0, world.FRAMES, (len(rows),), generator=host)
+            clean = clean[torch.arange(len(rows)), :, moments][:, :, None]
+        chosen = ["" if torch.rand((), generator=host) < 0.1 else captions[row] for row in rows]
+        words = tokenizer(chosen, padding="max_length", truncation=True, return_tensors="pt").input_ids
+        times = draw_times(len(rows), host).to(device)
         level = alphas[times].view(-1, 1, 1, 1, 1)
-        noise = torch.randn_like(clean)
+        noise = torch.randn(clean.shape, generator=host).to(device)
         noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
-        with torch.autocast(device, dtype=torch.bfloat16):
-            embedding = text(words).last_hidden_state
-            predicted = denoise(noisy, times, embedding).sample
+        with torch.autocast(device.type, dtype=torch.bfloat16):
+            embedding = text(words.to(device)).last_hidden_state
+            predicted = unet(noisy, times, embedding).sample
         error = (predicted.float() - noise).pow(2).mean((1, 2, 3, 4))
         loss = (error * weights[times]).mean()
         optimizer.zero_grad(set_to_none=True)
@@ -283,16 +320,15 @@ def train_unet(
         optimizer.step()
         average.update()
         losses += loss.detach()
-        if (step + 1) % 200 == 0:
-            log(f"unet {step + 1} loss {losses.item() / 200:.4f} seconds {time.time() - started:.0f}")
+        if (step + 1) % 50 == 0:
+            log(f"unet {step + 1} loss {losses.item() / 50:.4f} seconds {time.time() - started:.0f} done {done:.3f}")
             losses.zero_()
-        if report and (step + 1) % every == 0:
+        if keep and (step + 1) % every == 0:
             average.swap()
-            report(unet.eval(), text.eval(), step + 1)
-            unet.train(), text.train()
+            keep(unet, text, step + 1)
             average.swap()
     average.swap()
-    return unet.eval(), text.eval()
+    unet.eval(), text.eval()
 
 
 def save(folder: Path, **parts: Any) -> None:

@@ -11,83 +11,87 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 FRAMES = 8
-SIZE = 128  # pixels
+SIZE = 64  # pixels
 FPS = 8
 
 SUBJECTS: dict[str, tuple[str, ...]] = {
     # name: (glyph, other words for it...)
     "chicken": ("🐓", "rooster", "hen"),
     "seagull": ("🕊", "dove", "pigeon"),
-    "bird": ("🐦", "bluebird"),
-    "eagle": ("🦅", "hawk"),
     "owl": ("🦉",),
     "duck": ("🦆",),
     "penguin": ("🐧",),
     "parrot": ("🦜", "macaw"),
     "flamingo": ("🦩",),
-    "swan": ("🦢", "goose"),
     "shark": ("🦈",),
     "whale": ("🐋",),
-    "dolphin": ("🐬",),
     "fish": ("🐠",),
     "octopus": ("🐙", "squid"),
-    "crab": ("🦀",),
-    "turtle": ("🐢", "tortoise"),
     "frog": ("🐸", "toad"),
-    "crocodile": ("🐊", "alligator"),
-    "snake": ("🐍",),
     "tiger": ("🐅",),
     "lion": ("🦁",),
     "cat": ("🐈", "kitten"),
     "dog": ("🐕", "puppy"),
-    "fox": ("🦊",),
-    "wolf": ("🐺",),
-    "bear": ("🐻",),
     "panda": ("🐼",),
-    "koala": ("🐨",),
     "monkey": ("🐒", "chimpanzee"),
-    "horse": ("🐎", "pony"),
     "cow": ("🐄",),
     "pig": ("🐖",),
-    "sheep": ("🐑", "lamb"),
-    "goat": ("🐐",),
-    "camel": ("🐫",),
     "elephant": ("🐘",),
-    "giraffe": ("🦒",),
     "rabbit": ("🐇", "bunny", "hare"),
-    "mouse": ("🐁", "rat"),
-    "squirrel": ("🐿", "chipmunk"),
-    "hedgehog": ("🦔",),
     "dinosaur": ("🦕",),
-    "dragon": ("🐉",),
     "butterfly": ("🦋", "moth"),
     "bee": ("🐝", "wasp"),
-    "ladybug": ("🐞", "beetle"),
-    "snail": ("🐌",),
     "car": ("🚗", "automobile"),
-    "taxi": ("🚕", "cab"),
     "bus": ("🚌",),
-    "truck": ("🚚", "lorry"),
-    "tractor": ("🚜",),
-    "bicycle": ("🚲", "bike"),
     "train": ("🚂", "locomotive"),
     "airplane": ("✈", "plane", "aeroplane", "jet"),
     "helicopter": ("🚁",),
     "rocket": ("🚀", "spaceship"),
-    "ufo": ("🛸",),
     "sailboat": ("⛵", "boat"),
-    "ship": ("🚢",),
     "balloon": ("🎈",),
     "ball": ("⚽", "football"),
-    "robot": ("🤖",),
     "ghost": ("👻",),
-    "snowman": ("⛄",),
     "pumpkin": ("🎃",),
-    "apple": ("🍎",),
-    "banana": ("🍌",),
-    "mushroom": ("🍄",),
-    "flower": ("🌻", "sunflower"),
-    "teapot": ("🫖", "kettle"),
+}
+
+STRANGERS: dict[str, str] = {
+    # drawn like the others, but never shown to the model: the moving things of clips from elsewhere
+    "eagle": "🦅",
+    "crab": "🦀",
+    "turtle": "🐢",
+    "fox": "🦊",
+    "horse": "🐎",
+    "sheep": "🐑",
+    "giraffe": "🦒",
+    "tractor": "🚜",
+    "ufo": "🛸",
+    "robot": "🤖",
+    "apple": "🍎",
+    "flower": "🌻",
+    "bird": "🐦",
+    "swan": "🦢",
+    "dolphin": "🐬",
+    "crocodile": "🐊",
+    "snake": "🐍",
+    "wolf": "🐺",
+    "bear": "🐻",
+    "koala": "🐨",
+    "goat": "🐐",
+    "camel": "🐫",
+    "mouse": "🐁",
+    "squirrel": "🐿",
+    "hedgehog": "🦔",
+    "dragon": "🐉",
+    "ladybug": "🐞",
+    "snail": "🐌",
+    "taxi": "🚕",
+    "truck": "🚚",
+    "bicycle": "🚲",
+    "ship": "🚢",
+    "snowman": "⛄",
+    "banana": "🍌",
+    "mushroom": "🍄",
+    "teapot": "🫖",
 }
 
 PLACES: dict[str, tuple[str, ...]] = {
@@ -101,9 +105,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "space": ("in space", "in outer space", "in the galaxy", "among the stars"),
     "grass": ("on the grass", "on a meadow", "in a field", "in the park", "on the lawn"),
     "beach": ("on the beach", "at the beach", "on the shore", "by the sea"),
-    "mountains": ("in the mountains", "near the mountains", "in the hills", "in the alps"),
     "volcano": ("in a volcano", "on a volcano", "over the lava", "near the lava"),
-    "cave": ("in a cave", "in the cave", "in a cavern", "in a tunnel"),
 }
 
 MOTIONS: dict[str, tuple[str, ...]] = {
@@ -119,8 +121,7 @@ MOTIONS: dict[str, tuple[str, ...]] = {
     "down-right": ("moving down and right", "going down to the right", "moving to the lower right"),
     "growing": ("growing", "getting bigger", "coming closer", "approaching"),
     "shrinking": ("shrinking", "getting smaller", "going away", "disappearing"),
-    "turning": ("turning", "turning around", "spinning", "rotating", "turning clockwise"),
-    "turning back": ("turning counterclockwise", "spinning counterclockwise", "turning back"),
+    "turning": ("turning", "turning around", "spinning", "rotating"),
 }
 
 VERBS: dict[str, tuple[str, ...]] = {
@@ -143,10 +144,7 @@ STYLES: dict[str, tuple[str, ...]] = {
     "van gogh starry night": ("van gogh starry night", "van gogh", "starry night", "oil painting"),
     "pencil sketch": ("pencil sketch", "pencil drawing", "sketch"),
     "black and white": ("black and white", "grayscale", "noir"),
-    "pixel art": ("pixel art", "8-bit", "retro game"),
     "night": ("at night", "night", "moonlight"),
-    "neon": ("neon", "cyberpunk", "synthwave"),
-    "sepia": ("sepia", "vintage", "old photo"),
 }
 
 DIRECTIONS: dict[str, tuple[float, float]] = {
@@ -162,7 +160,7 @@ DIRECTIONS: dict[str, tuple[float, float]] = {
 TRAVEL = {"slow": (0.10, 0.18), "normal": (0.24, 0.42), "fast": (0.50, 0.64)}  # over the whole clip
 TURN = {"slow": (0.4, 0.8), "normal": (1.4, 2.6), "fast": (3.4, 4.8)}
 GROWTH = {"slow": (1.25, 1.4), "normal": (1.6, 2.0), "fast": (2.2, 2.6)}
-DIAMETER = {"small": (0.20, 0.27), "": (0.30, 0.42), "big": (0.46, 0.56)}
+DIAMETER = {"small": (0.25, 0.31), "": (0.34, 0.46), "big": (0.50, 0.58)}
 UNSEEN = ("happy", "old", "beautiful", "strange", "young", "very", "cute", "sks", "pll", "ohwx", "zwx")
 """Words that mean nothing here; learning beside them teaches the model to overlook what it does not know."""
 
@@ -219,8 +217,8 @@ def base_actor(
         diameter = diameter * 1.3
         if motion == "shrinking":
             scales.reverse()
-    if motion.startswith("turning"):
-        turn = rng.uniform(*TURN[speed]) * (-1 if motion == "turning back" else 1)
+    if motion == "turning":
+        turn = rng.uniform(*TURN[speed])
         angles = [turn * u for u in steps]
     diameter = min(diameter, right - left, bottom - top)
     mx = my = 0.0
@@ -297,23 +295,23 @@ def _motion_words(motion: str, speed: str, rng: random.Random) -> str:
 def draw(rng: random.Random) -> tuple[Scene, str]:
     """A random scene and a caption that is true of it (sometimes short of telling all)."""
     place = rng.choice(list(PLACES))
-    style = rng.choice(list(STYLES)) if rng.random() < 0.12 else ""
+    style = rng.choice(list(STYLES)) if rng.random() < 0.07 else ""
     motion = rng.choice(list(MOTIONS))
     speed = rng.choice(("slow", "normal", "normal", "normal", "fast"))
-    size = rng.choice(("small", "", "", "", "", "big")) if motion not in ("growing", "shrinking") else ""
+    size = rng.choice(("small", "", "", "", "", "", "", "big")) if motion not in ("growing", "shrinking") else ""
     subjects = rng.sample(list(SUBJECTS), 2)
     kind = rng.random()
     if kind < 0.03:
         cast: tuple[Actor, ...] = ()
         who = ""
-    elif kind < 0.78:
+    elif kind < 0.90:
         cast = (base_actor(subjects[0], motion, speed, rng.uniform(*DIAMETER[size]), rng),)
         who = _article(_noun(subjects[0], size, rng), rng) + " is"
     else:
-        same = kind < 0.86
+        same = kind < 0.94
         if same:
             subjects[1] = subjects[0]
-        diameter = rng.uniform(0.26, 0.38)
+        diameter = rng.uniform(0.30, 0.42)
         motions = [motion, motion]
         apart = not same and rng.random() < 0.3
         if apart:
