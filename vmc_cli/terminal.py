@@ -125,13 +125,9 @@ def emit(text: str) -> None:
 
 def emit_path(path: Path) -> None:
     """A path as data for stdout: its exact bytes for a script, a readable form for a terminal."""
-    binary = getattr(sys.stdout, "buffer", None)
-    if sys.stdout.isatty() or binary is None:
-        _emit_line(safe(path, 4096))
-        return
-    sys.stdout.flush()
-    binary.write(os.fsencode(path) + b"\n")
-    binary.flush()
+    _emit_bytes(
+        safe(path, 4096).encode(_encoding(), "backslashreplace") if sys.stdout.isatty() else os.fsencode(path)
+    )
 
 
 def emit_json(value: Any) -> None:
@@ -196,8 +192,20 @@ def talks_progress() -> bool:
 
 
 def _emit_line(line: str) -> None:
-    sys.stdout.write(line + "\n")
+    _emit_bytes(line.encode(_encoding(), "backslashreplace"))
+
+
+def _emit_bytes(line: bytes) -> None:
+    """All of a line or an error: an unbuffered text stream would lose what one write does not take."""
     sys.stdout.flush()
+    rest = memoryview(line + b"\n")
+    while rest:
+        rest = rest[sys.stdout.buffer.write(rest) :]
+    sys.stdout.buffer.flush()
+
+
+def _encoding() -> str:
+    return sys.stdout.encoding or "utf-8"
 
 
 def _write_line(line: str) -> None:

@@ -249,3 +249,17 @@ def test_a_learned_motion_is_small_and_its_preview_shows_the_clip(learned: str, 
     preview = np.frombuffer(tensors["preview"].data, np.uint8).reshape(tensors["preview"].shape)
     assert preview.shape == (4, 32, 32, 3)
     assert (preview.astype(int).max((0, 1, 2)) > 150).any()
+
+
+def test_a_full_device_is_no_bug(run: Run, tiny: str, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from vmc_cli import motions
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(motions, "reconstruction", full)
+    ran = run("learn", clip, *SEAGULL, "--backbone", tiny)
+    assert ran.rc == 9
+    assert "backbone" in ran.stderr
