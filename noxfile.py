@@ -1,0 +1,99 @@
+"""What can be run: `nox -s demo` shows the main job, `nox -s tests` passes the tests, `nox -l` lists the rest."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "types", "layers", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+HERE = Path(__file__).parent
+LIMIT = 40 * 2**20  # bytes of the wheel: it carries a whole video model
+
+
+def installed(session: nox.Session, *more: str) -> None:
+    """vmc as it is here, with the versions that were tested. torch goes first, so that no other one is chosen."""
+    session.install("-c", "constraints.txt", "torch")
+    session.install("-c", "constraints.txt", "-e", ".", *more)
+
+
+def tools(session: nox.Session, *names: str) -> None:
+    session.install("-c", "constraints.txt", *names)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The tests; arguments go to pytest."""
+    installed(session, "pytest", "pytest-xdist", "hypothesis")
+    threads = {"OMP_NUM_THREADS": "1"}  # the workers share the cores
+    session.run("pytest", "-n", str(os.cpu_count() or 1), "--dist", "loadfile", *session.posargs, env=threads)
+
+
+@nox.session
+def stress(session: nox.Session) -> None:
+    """The tests that take long: many kills, many mutants, many names."""
+    installed(session, "pytest", "hypothesis")
+    session.run("pytest", "-m", "stress", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff: rules and format."""
+    tools(session, "ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy --strict on the registry and all of vmc that needs no torch."""
+    installed(session, "mypy")
+    session.run("mypy")
+
+
+@nox.session
+def layers(session: nox.Session) -> None:
+    """The import contracts of pyproject.toml."""
+    tools(session, "import-linter")
+    session.run("lint-imports", "--no-cache", env={"PYTHONPATH": str(HERE)})
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build the wheel and say how large it is."""
+    tools(session, "build")
+    folder = Path(session.create_tmp())
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(folder), str(HERE))
+    (built,) = folder.glob("*.whl")
+    size = built.stat().st_size
+    with zipfile.ZipFile(built) as archive:
+        names = archive.namelist()
+    if size > LIMIT or not any(name.endswith("unet/diffusion_pytorch_model.safetensors") for name in names):
+        session.error(f"{built.name}: {size / 2**20:.1f} MiB, {len(names)} files: too large or without its model")
+    session.log(f"{built.name}: {size / 2**20:.1f} MiB, {len(names)} files")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The main job: learn a motion from a clip in examples/, generate with it, print where the video is."""
+    installed(session)
+    out = HERE / "out"
+    out.mkdir(exist_ok=True)
+    home = {"VMC_HOME": str(out / "home")}
+    clip = str(HERE / "examples" / "ladybug_circling.mp4")
+    session.run("vmc", "learn", clip, "--prompt", "a ladybug is circling on the grass", "--replace", env=home)
+    session.run("vmc", "list", env=home)
+    prompt = "a penguin is circling in the desert"
+    session.run("vmc", "generate", "--motion", "ladybug_circle", prompt, "--out", str(out), env=home)
+    session.log(f"the video is in {out}")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure how methods and start noises keep a motion; arguments go to the benchmark."""
+    installed(session)
+    session.run("python", "tests/benchmarks/methods.py", *session.posargs)

@@ -1,0 +1,1 @@
+"""What was kept of the motion, of the prompt, and of nothing else."""
