@@ -1,10 +1,9 @@
-"""What a stranger wrote into a motion, a prompt or a file name reaches the terminal as text, never as a command."""
+"""What strangers wrote into motions, prompts and file names reaches the terminal as text, never as orders."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
