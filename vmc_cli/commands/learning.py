@@ -199,7 +199,10 @@ def _checkpoint(wish: Wish, name: str) -> Checkpoint:
     folder = home.checkpoints_dir() / name
     if wish.resume and not folder.is_dir():
         terminal.say(f"There is no unfinished run of {name}: learning begins at the first step.")
-    return Checkpoint(folder, every=wish.checkpoint_every or Checkpoint.every, resume=wish.resume)
+    checkpoint = Checkpoint(folder, every=wish.checkpoint_every or Checkpoint.every, resume=wish.resume)
+    if not wish.resume:
+        checkpoint.clear()
+    return checkpoint
 
 
 @contextmanager
