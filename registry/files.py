@@ -66,10 +66,10 @@ def publish(
 
 
 def adopt(temp: Path, path: Path, replace: bool = False) -> None:
-    """Publish as `path` what somebody else made at temp_name(path): a file, or a folder, which never
-    replaces another.
+    """Publish as `path` what somebody else made at temp_name(path), a file or a folder.
 
-    Raises Exists, DiskError. `temp` is gone either way.
+    replace: a file gives way, or an empty folder; nothing else does. Raises Exists, DiskError. `temp` is gone
+    either way.
     """
     with unbroken(), explained(path), _discarded(temp):
         _flush_tree(temp)
@@ -77,7 +77,7 @@ def adopt(temp: Path, path: Path, replace: bool = False) -> None:
 
 
 def discard(temp: Path) -> None:
-    """Delete the file or folder at a temp_name(), if it is there and can be deleted."""
+    """Delete the file or folder `temp`, and all in it, if it is there and can be deleted."""
     with suppress(OSError):
         if stat.S_ISDIR(os.lstat(temp).st_mode):
             import shutil  # noqa: PLC0415  (10 ms, and only videos in the making are folders)
@@ -88,7 +88,7 @@ def discard(temp: Path) -> None:
 
 
 def move(old: Path, new: Path) -> None:
-    """Give the file `old` the free name `new` in the same folder. Raises Exists, DiskError."""
+    """Give the file or folder `old` the free name `new` in the same folder. Raises Exists, DiskError."""
     with unbroken(), explained(new):
         _place(old, new)
         with suppress(FileNotFoundError):
@@ -182,7 +182,7 @@ def _place(temp: Path, path: Path, replace: bool = False, keep_old: bool = False
         try:
             os.link(temp, path)
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno not in _NO_LINKS and not os.path.isdir(temp):
                 raise
             _rename_to_free(temp, path)
     _flush_folder(path.parent)

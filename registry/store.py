@@ -50,7 +50,10 @@ class Slot:
         lock was faster), DiskError, Damaged or ValueError for what could not be read again.
         """
         while True:
-            content = _encoded(dataclasses.replace(card, name=self.name), tensors)
+            try:
+                content = _encoded(dataclasses.replace(card, name=self.name), tensors)
+            except Damaged as error:
+                raise Damaged(f"{self.name} cannot be saved: {error.message}.", error.hint) from error
             try:
                 files.publish(self._path, content, self._replace, keep_old=True)
             except Exists:

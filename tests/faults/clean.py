@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import registry.store
-from registry.errors import DiskError, Exists, RegistryError
+from registry.errors import DiskError, Exists, NotFound, RegistryError
 from registry.store import Store
 from tests.faults.effects import Effects
 from tests.faults.mutants import mutant
@@ -28,7 +28,10 @@ from tests.faults.scenes import NEW, OLD, SCENES, Scene, wrong
 from tests.specimens import card, save, saved, tensors
 
 FINISHED, FAILED, DIED, INTERRUPTED = 0, 1, 99, 130
-LARGE = 500_000  # items of two bytes: enough to be met in the middle of writing
+LARGE = 200_000  # items of two bytes: enough to be met in the middle of writing
+
+Held = dict[str, int | None]  # what each motion was saved with; None: there is none
+Allowed = dict[str, set[int | None]]
 
 
 def forked(work: Callable[..., object], *arguments: object) -> int:
@@ -105,33 +108,29 @@ def interrupts(root: Path, fault: str, count: str) -> list[str]:
 def struck(root: Path, fault: str, count: int, number: signal.Signals) -> list[str]:
     chance = random.Random(7)
     registry.store.files = mutant(fault)  # type: ignore[assignment]
-    store, found, acked, met = Store(root), [], {}, 0
+    store = Store(root)
+    begin = time.perf_counter()
     save(store, "m0", OLD, LARGE)
+    pace = time.perf_counter() - begin
+    held: Held = {"m0": OLD}
     for turn in range(count):
         reports, report = os.pipe()
         start = turn % 100 + 1
         child = forked(saving, store, report, start)
         os.close(report)
-        time.sleep(chance.uniform(0, 0.04))
+        told = b"".join(os.read(reports, 1) for _ in range(chance.randrange(4)))
+        time.sleep(chance.uniform(0, pace))
         status = ended(child, number)
-        if status not in (-number, INTERRUPTED):
-            found.append(f"turn {turn}: ended with {status}")
-        told = os.read(reports, 1 << 16)
+        told += os.read(reports, 1 << 16)
         os.close(reports)
-        acked.update((f"m{fill % 3}", fill) for fill in told)
-        met += bool(told)
-        last = told[-1] if told else start - 1
-        expected = {name: {fill} for name, fill in acked.items()}
-        expected.setdefault("m0", {OLD})
-        expected.setdefault(f"m{(last + 1) % 3}", set()).add(last + 1)  # under way, perhaps done
-        found += [f"turn {turn}: {problem}" for problem in judged(store, expected, set(acked) | {"m0"})]
-        acked.update((entry.name, saved(store, entry.name)) for entry in store.entries() if not entry.problem)
-        left = [name for name in os.listdir(root) if name.startswith(".tmp-")]
-        if number == signal.SIGINT and left:
-            found.append(f"turn {turn}: left behind {left}")
-        if found:
-            return found
-    assert met > count // 4, "the blows came too early to prove anything"
+        held |= {f"m{fill % 3}": fill for fill in told}
+        allowed: Allowed = {name: {fill} for name, fill in held.items()}
+        next_one = (told[-1] if told else start - 1) + 1  # was under way: done, perhaps
+        allowed.setdefault(f"m{next_one % 3}", {None}).add(next_one)
+        held, found = judged(store, allowed)
+        found += [name for name in os.listdir(root) if name.startswith(".tmp-") and number == signal.SIGINT]
+        if found or status not in (-number, INTERRUPTED):
+            return [f"turn {turn}, ended with {status}: {problem}" for problem in [*found, "and that is all"]]
     save(store, "last", OLD)
     return [f"not swept: {name}" for name in os.listdir(root) if name.startswith(".tmp-")]
 
@@ -155,15 +154,22 @@ def saving(store: Store, report: int, start: int) -> None:
     time.sleep(60)
 
 
-def judged(store: Store, expected: dict[str, set[int]], needed: set[str]) -> list[str]:
-    problems = [f"{entry.name}: {entry.problem}" for entry in store.entries() if entry.problem]
-    for name in {entry.name for entry in store.entries()} | needed:
+def judged(store: Store, allowed: Allowed) -> tuple[Held, list[str]]:
+    """What the motions hold, and what is wrong: something else than is `allowed`."""
+    entries = store.entries()
+    problems = [f"{entry.name}: {entry.problem}" for entry in entries if entry.problem]
+    held: Held = {}
+    for name in {entry.name for entry in entries} | allowed.keys():
         try:
-            if saved(store, name) not in expected.get(name, set()):
-                problems.append(f"{name} holds {saved(store, name)}, not one of {expected.get(name)}")
+            held[name] = saved(store, name)
+        except NotFound:
+            held[name] = None
         except (RegistryError, AssertionError) as error:
             problems.append(f"{name}: {error!r}")
-    return problems
+            continue
+        if held[name] not in allowed.get(name, ()):
+            problems.append(f"{name} holds {held[name]}, not one of {allowed.get(name)}")
+    return held, problems
 
 
 def crowd(root: Path, fault: str, motions: str) -> list[str]:
@@ -187,8 +193,9 @@ def crowd(root: Path, fault: str, motions: str) -> list[str]:
     new = {"new"} | {f"new_{n}" for n in range(2, 9)}
     if entries != set(own) | shared | new:
         found.append(f"listed: {sorted(entries)}")
-    expected = {name: {who} for name, who in own.items()} | {name: set(range(1, 9)) for name in shared | new}
-    found += judged(store, expected, set(expected))
+    allowed: Allowed = {name: {who} for name, who in own.items()}
+    allowed |= {name: set(range(1, 9)) for name in shared | new}
+    found += judged(store, allowed)[1]
     left = {name for name in os.listdir(root) if not name.endswith(".safetensors")}
     return found + [f"left behind: {left}"] * bool(left)
 

@@ -24,7 +24,7 @@ ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES, errno.EDQUOT, errn
 def play(
     scene: Scene, place: Path, fault: str, step: int, strike: Callable[[], object], *, after: bool = False
 ) -> tuple[str, bool]:
-    """Strike before or after an effect: which one it was, "" past the last; and whether the scene returned."""
+    """Strike before or after an effect: which one it was, "" past the last; whether the scene returned."""
     struck: list[str] = []
 
     def around(now: int, name: str, call: Callable[[], Any], _: object) -> Any:

