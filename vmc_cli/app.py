@@ -129,13 +129,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.simplefilter("ignore")
         try:
             return _run(given or ["--help"])
+        except SystemExit:
+            raise
         except BrokenPipeError:
-            _drop_output()
             return EXIT_BROKEN_PIPE
         except BaseException as error:
-            if isinstance(error, SystemExit):
-                raise
             return _explain(error, given)
+        finally:
+            _drop_unwritable()
 
 
 def _run(arguments: list[str]) -> int:
@@ -237,7 +238,11 @@ def _crash_log(error: BaseException) -> Path | None:
         os.umask(mask)
 
 
-def _drop_output() -> None:
-    """Nobody reads stdout any more: what Python still wants to flush at its end goes nowhere."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _drop_unwritable() -> None:
+    """What a full disk or a closed pipe did not take goes nowhere; Python would complain of it at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
