@@ -108,7 +108,7 @@ def write(
         else:
             _write_folder(clip, target, text, replace)
     except registry_errors.DiskError as error:
-        raise DiskError(error.message, "Choose another place with --out.") from error
+        raise DiskError(error.message, "Choose another place for it.") from error
     return target
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Numbers of ITU-T H.273, as FFmpeg uses them.
 _MATRIX_601, _MATRIX_709 = 5, 1
 _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
-_LIMITED, _FULL = 1, 2
+_LIMITED = 1
 _PQ, _HLG = 16, 18
 _WIDE_GAMUT = (9, 2)  # BT.2020, and not stated: with an HDR curve it is BT.2020
 _HD_LINES = 720
@@ -46,7 +46,7 @@ def fitted(frame: Any, wish: Wish, aspect: float) -> NDArray[np.uint8]:
         raise ClipError(f"{wish.name} is too narrow: {frame.width} x {frame.height} pixels.", "Crop it.")
     curve, wide = frame.color_trc, frame.color_primaries in _WIDE_GAMUT
     interlaced = frame.interlaced_frame
-    if frame.format.has_palette or any(part.is_alpha for part in frame.format.components):
+    if any(component.is_alpha for component in frame.format.components):
         frame = _over_white(frame)
     if interlaced:
         frame = _one_field(frame)
@@ -64,15 +64,13 @@ def _converted(frame: Any, form: str, height: int = 0, width: int = 0) -> NDArra
     """`frame` as an array in FFmpeg's pixel format `form`, scaled unless height and width are 0."""
     from av.video.reformatter import Interpolation
 
-    name, lines = frame.format.name, frame.height
-    full = frame.format.is_rgb or name.startswith(("yuvj", "gray", "ya", "pal"))
+    untagged = _MATRIX_709 if frame.height >= _HD_LINES else _MATRIX_601
     pixels: NDArray[Any] = frame.reformat(
         width=width or None,
         height=height or None,
         format=form,
-        src_colorspace=_MATRICES.get(frame.colorspace, _MATRIX_709 if lines >= _HD_LINES else _MATRIX_601),
-        src_color_range=frame.color_range or (_FULL if full else _LIMITED),
-        dst_color_range=_FULL,
+        src_colorspace=_MATRICES.get(frame.colorspace, untagged),
+        src_color_range=frame.color_range or _LIMITED,  # of gray and RGB the scaler knows that it is full
         interpolation=Interpolation.LANCZOS
         | Interpolation.ACCURATE_RND
         | Interpolation.FULL_CHR_H_INT
