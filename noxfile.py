@@ -1,4 +1,4 @@
-"""What can be run: `nox -s demo` shows the main job, `nox -s tests` passes the tests, `nox -l` lists the rest."""
+"""What can be run: `nox -s demo` is the main job, `nox -s tests` the tests, `nox -l` lists the rest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIMIT = 40 * 2**20  # bytes of the wheel: it carries a whole video model
 
 
 def installed(session: nox.Session, *more: str) -> None:
-    """vmc as it is here, with the versions that were tested. torch goes first, so that no other one is chosen."""
+    """vmc as it is here, with the tested versions. torch goes first, so that no other one is chosen."""
     session.install("-c", "constraints.txt", "torch")
     session.install("-c", "constraints.txt", "-e", ".", *more)
 
@@ -73,7 +73,7 @@ def wheel(session: nox.Session) -> None:
     with zipfile.ZipFile(built) as archive:
         names = archive.namelist()
     if size > LIMIT or not any(name.endswith("unet/diffusion_pytorch_model.safetensors") for name in names):
-        session.error(f"{built.name}: {size / 2**20:.1f} MiB, {len(names)} files: too large or without its model")
+        session.error(f"{built.name} is too large ({size} bytes), or lacks its model")
     session.log(f"{built.name}: {size / 2**20:.1f} MiB, {len(names)} files")
 
 

@@ -1,4 +1,4 @@
-"""Draw the example clips: sprites on ways that the embedded model was never taught. Run: python examples/draw.py"""
+"""Draw the example clips, on ways that the embedded model was never taught: python examples/draw.py"""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from vmc_cli.clip import Clip, write
 FRAMES = 8
 HERE = Path(__file__).parent
 
-CIRCLE = [(0.5 + 0.24 * cos(2 * pi * i / FRAMES), 0.5 + 0.24 * sin(2 * pi * i / FRAMES)) for i in range(FRAMES)]
+CIRCLE = [
+    (0.5 + 0.24 * cos(2 * pi * i / FRAMES), 0.5 + 0.24 * sin(2 * pi * i / FRAMES)) for i in range(FRAMES)
+]
 ZIGZAG = [(0.22 + 0.08 * i, 0.66 if i % 4 in (0, 3) else 0.34) for i in range(FRAMES)]
 
 CLIPS = {
@@ -22,4 +24,4 @@ CLIPS = {
 
 for name, scene in CLIPS.items():
     frames = render(scene).repeat(4, axis=1).repeat(4, axis=2)
-    print(write(Clip(frames, 8.0), HERE / f"{name}.mp4", metadata={"licence": "Apache-2.0"}, replace=True))
+    write(Clip(frames, 8.0), HERE / f"{name}.mp4", metadata={"licence": "Apache-2.0"}, replace=True)

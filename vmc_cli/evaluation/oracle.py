@@ -1,7 +1,8 @@
 """What is to be seen in a video of the embedded model, by the world's own truth: which sprite, where, how big.
 
-A sprite is found by normalised correlation with its own picture, weighted by its opacity, over all positions and
-sizes. A place is found by its colours, cell by cell, leaving out the cells that fit worst: a sprite may stand there.
+A sprite is found by normalised correlation with its own picture, weighted by its opacity, over all positions
+and sizes. A place is found by its colours, cell by cell; cells that fit worst do not count: a sprite may hide
+them.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def correlation(frames: Tensor, names: Sequence[str], diameter: int) -> Tensor:
 
 
 def evidence(frames: Tensor, names: Sequence[str], diameter: int) -> Tensor:
-    """Correlation as a number of standard deviations (Fisher's z): a large sprite is less likely found by chance."""
+    """Correlation in standard deviations (Fisher's z): a large sprite is less likely found by chance."""
     found = torch.atanh(correlation(frames, names, diameter).clamp(-0.98, 0.98))
     weight = _templates(diameter)[1][[NAMES.index(name) for name in names]]
     return found * weight.sum((1, 2, 3)).sqrt().view(1, -1, 1, 1)
@@ -87,7 +88,9 @@ def track(frames: np.ndarray, name: str) -> list[Sighting]:
         level, spot = divmod(top, SIZE * SIZE)
         y, x = divmod(spot, SIZE)
         half = 0.5 if DIAMETERS[level] % 2 else 0.0
-        sightings.append(Sighting((x + half) / SIZE, (y + half) / SIZE, DIAMETERS[level] / SIZE, float(scores[top])))
+        sightings.append(
+            Sighting((x + half) / SIZE, (y + half) / SIZE, DIAMETERS[level] / SIZE, float(scores[top]))
+        )
     return sightings
 
 
@@ -114,7 +117,7 @@ def place(frames: np.ndarray) -> str:
 
 
 def displacement_cosine(way: Sequence[tuple[float, float]], other: Sequence[tuple[float, float]]) -> float:
-    """Mean cosine between the steps of two ways (x, y), frame to frame; steps where either rests do not count."""
+    """Mean cosine between the steps of two ways (x, y); steps where either rests do not count."""
     first, second = np.diff(np.asarray(way), axis=0), np.diff(np.asarray(other), axis=0)
     lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
     moving = lengths > 1e-9

@@ -22,7 +22,10 @@ _COLUMNS = 12
 
 @cache
 def glyphs() -> Tensor:
-    """All sprites, SUBJECTS first and then STRANGERS: (N, 4, GLYPH, GLYPH), colour in [-1, 1] times opacity, opacity."""
+    """All sprites, SUBJECTS first, then STRANGERS: (N, 4, GLYPH, GLYPH), colour times opacity, opacity.
+
+    Colours are in [-1, 1], opacities in [0, 1].
+    """
     atlas = np.asarray(Image.open(_ATLAS).convert("RGBA"), dtype=np.float32) / 255
     tiles = []
     for index in range(len(SUBJECTS) + len(STRANGERS)):
@@ -46,7 +49,8 @@ def tracks(scenes: Sequence[Scene], actors: int) -> Tensor:
 def compose(places: Tensor, sprites: Tensor, ways: Tensor) -> Tensor:
     """Put sprites on places.
 
-    places (B, 3, SIZE, SIZE); sprites (B, A, 4, GLYPH, GLYPH); ways (B, A, F, 4) -> (B, F, 3, SIZE, SIZE) in [-1, 1].
+    places (B, 3, SIZE, SIZE), sprites (B, A, 4, GLYPH, GLYPH) and ways (B, A, F, 4) make a video
+    (B, F, 3, SIZE, SIZE) in [-1, 1].
     """
     batch, actors, frames, _ = ways.shape
     fine = 2 * SIZE  # drawn twice as fine, then averaged: smooth edges at every position
@@ -56,10 +60,16 @@ def compose(places: Tensor, sprites: Tensor, ways: Tensor) -> Tensor:
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
     cx, cy = 2 * x - 1, 2 * y - 1
     theta = torch.stack(
-        [torch.stack([cos, sin, -cos * cx - sin * cy], -1), torch.stack([-sin, cos, sin * cx - cos * cy], -1)], -2
+        [
+            torch.stack([cos, sin, -cos * cx - sin * cy], -1),
+            torch.stack([-sin, cos, sin * cx - cos * cy], -1),
+        ],
+        -2,
     )  # (B, A, F, 2, 3): from the frame's coordinates to the sprite's
     for index in range(actors):
-        grid = F.affine_grid(theta[:, index].flatten(0, 1), [batch * frames, 4, fine, fine], align_corners=False)
+        grid = F.affine_grid(
+            theta[:, index].flatten(0, 1), [batch * frames, 4, fine, fine], align_corners=False
+        )
         source = sprites[:, index].repeat_interleave(frames, 0)
         layer = F.grid_sample(source, grid.to(source.dtype), align_corners=False)
         layer = F.avg_pool2d(layer, 2)

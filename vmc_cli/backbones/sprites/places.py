@@ -33,11 +33,22 @@ class _Canvas:
     def gradient(self, top: Colour, bottom: Colour) -> None:
         self.picture = self.tint(top) * (1 - _Y[..., None]) + self.tint(bottom) * _Y[..., None]
 
-    def disc(self, x: float, y: float, rx: float, ry: float, colour: Colour, opacity=1.0, soft=0.15) -> None:
+    def disc(
+        self,
+        x: float,
+        y: float,
+        rx: float,
+        ry: float,
+        colour: Colour,
+        opacity: float = 1.0,
+        soft: float = 0.15,
+    ) -> None:
         distance = np.sqrt(((_X - x) / rx) ** 2 + ((_Y - y) / ry) ** 2)
         self.cover((1 - distance) / soft + 0.5, colour, opacity)
 
-    def ground(self, height: float, colour: Colour, wave: float = 0.03, opacity=1.0, soft=0.02) -> None:
+    def ground(
+        self, height: float, colour: Colour, wave: float = 0.03, opacity: float = 1.0, soft: float = 0.02
+    ) -> None:
         """Everything below a gently waving line at `height`."""
         phase, beats = self.between(0, 6.28), self.between(0.6, 1.6)
         line = height + wave * np.sin(6.28 * beats * _X + phase)
@@ -75,7 +86,15 @@ def _forest(c: _Canvas) -> None:
     for _ in range(5):
         c.box(c.between(0, 1), 0.2, c.between(0.04, 0.07), 0.85, (0.30, 0.21, 0.13))
     for _ in range(7):
-        c.disc(c.between(0, 1), c.between(0.0, 0.35), c.between(0.14, 0.24), c.between(0.1, 0.18), (0.12, 0.38, 0.15), 0.8, 0.3)
+        c.disc(
+            c.between(0, 1),
+            c.between(0.0, 0.35),
+            c.between(0.14, 0.24),
+            c.between(0.1, 0.18),
+            (0.12, 0.38, 0.15),
+            0.8,
+            0.3,
+        )
     c.ground(0.84, (0.20, 0.27, 0.11))
 
 
@@ -103,7 +122,15 @@ def _snow(c: _Canvas) -> None:
 def _space(c: _Canvas) -> None:
     c.gradient((0.03, 0.02, 0.09), (0.06, 0.03, 0.14))
     for _ in range(3):
-        c.disc(c.between(0, 1), c.between(0, 1), c.between(0.2, 0.4), c.between(0.1, 0.3), (0.32, 0.12, 0.42), 0.4, 1.0)
+        c.disc(
+            c.between(0, 1),
+            c.between(0, 1),
+            c.between(0.2, 0.4),
+            c.between(0.1, 0.3),
+            (0.32, 0.12, 0.42),
+            0.4,
+            1.0,
+        )
     for _ in range(9):
         r = c.between(0.008, 0.016)
         c.disc(c.between(0, 1), c.between(0, 1), r, r, (0.95, 0.95, 0.85), 1.0, 0.8)

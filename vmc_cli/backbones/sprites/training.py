@@ -1,11 +1,13 @@
 """How the embedded model is made: an autoencoder, then the text encoder and the denoiser together.
 
-Everything is drawn on the way, nothing is downloaded. On a recent GPU the whole takes about 25 minutes.
+Everything is drawn on the way, nothing is downloaded. How long it takes is given in time, not
+steps: the longer the better, and a machine twice as fast gives a better model, not an earlier end.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import math
 import random
@@ -55,13 +57,14 @@ def drawn(rng: random.Random, count: int, bank: Tensor) -> tuple[Tensor, list[st
 def new_vae() -> AutoencoderDC:
     """A residual autoencoder whose short cuts fold pixels into channels: it starts out right and learns fast.
 
-    It normalises over channels only: flat colours stay what they are, and what moves far away changes nothing here.
+    It normalises over channels only: flat colours stay, and what moves far away changes nothing here.
     """
     nothing = ((), (), (), ())
     return AutoencoderDC(
         latent_channels=LATENTS, encoder_block_types="ResBlock", decoder_block_types="ResBlock",
-        encoder_block_out_channels=(24, 48, 96, 96), encoder_layers_per_block=(1, 1, 1, 1), encoder_qkv_multiscales=nothing,
-        decoder_block_out_channels=(24, 48, 96, 96), decoder_layers_per_block=(1, 2, 2, 2), decoder_qkv_multiscales=nothing,
+        encoder_block_out_channels=(24, 48, 96, 96), encoder_layers_per_block=(1, 1, 1, 1),
+        decoder_block_out_channels=(24, 48, 96, 96), decoder_layers_per_block=(1, 2, 2, 2),
+        encoder_qkv_multiscales=nothing, decoder_qkv_multiscales=nothing,
         upsample_block_type="pixel_shuffle", downsample_block_type="pixel_unshuffle", scaling_factor=1.0,
     )  # fmt: skip
 
@@ -78,27 +81,21 @@ def _unfamiliar(frames: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _details(frames: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """A cut-out of each frame, (B, 3, size, size) on the latent grid, most often where there is much to see."""
+    """A cut-out of each frame, (B, 3, size, size) on the latent grid, mostly where there is much to see."""
     grey = F.pad(frames.mean(1, keepdim=True), (0, 1, 0, 1), mode="replicate")
     busy = (grey[..., :-1, 1:] - grey[..., :-1, :-1]).abs() + (grey[..., 1:, :-1] - grey[..., :-1, :-1]).abs()
     energy = F.avg_pool2d(busy, size, stride=8)[:, 0] + 0.002
     chosen = torch.multinomial(energy.flatten(1).cpu(), 1, generator=generator)[:, 0]
     rows, columns = chosen // energy.shape[2] * 8, chosen % energy.shape[2] * 8
-    return torch.stack([f[:, y : y + size, x : x + size] for f, y, x in zip(frames, rows, columns, strict=True)])
+    return torch.stack(
+        [f[:, y : y + size, x : x + size] for f, y, x in zip(frames, rows, columns, strict=True)]
+    )
 
 
 def train_vae(
-    steps: int,
-    batch: int,
-    device: str,
-    seed: int,
-    seconds: float = float("inf"),
-    rate: float = 2e-3,
-    log: Callable[[str], None] = print,
-    variants: int = 32,
-    keep: Callable[[AutoencoderDC], None] | None = None,
+    batch: int, device: str, seed: int, *, seconds: float, rate: float = 2e-3, variants: int = 32
 ) -> AutoencoderDC:
-    """Three steps in four see `batch` details of a quarter of the area, the fourth a quarter as many whole frames."""
+    """Three steps in four see `batch` details of a quarter of the area, the fourth fewer whole frames."""
     torch.manual_seed(seed)
     rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
     vae = new_vae().to(device).to(memory_format=torch.channels_last)
@@ -106,8 +103,8 @@ def train_vae(
     optimizer = torch.optim.AdamW(vae.parameters(), lr=rate, weight_decay=0.0, betas=(0.9, 0.99))
     pool = torch.empty(0)
     started = time.time()
-    for step in range(steps):
-        done = max(step / steps, (time.time() - started) / seconds)
+    for step in itertools.count():
+        done = (time.time() - started) / seconds
         if done >= 1:
             break
         for group in optimizer.param_groups:
@@ -120,13 +117,19 @@ def train_vae(
             pool = frames[torch.randperm(len(frames), generator=generator).to(device)]
         whole = step % 4 == 3
         first = torch.randint(0, len(pool) - batch, (1,), generator=generator).item()
-        frames = pool[first : first + batch // 4] if whole else _details(pool[first : first + batch], 32, generator)
+        frames = (
+            pool[first : first + batch // 4]
+            if whole
+            else _details(pool[first : first + batch], 32, generator)
+        )
         frames = frames.contiguous(memory_format=torch.channels_last)
         with torch.autocast(device, dtype=torch.bfloat16):
             latents = vae.encode(frames).latent.float()
             restored = vae.decode(latents + 0.05 * torch.randn_like(latents)).sample.float()
         mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
-        sharp = F.l1_loss(restored.diff(dim=2), frames.diff(dim=2)) + F.l1_loss(restored.diff(dim=3), frames.diff(dim=3))
+        sharp = F.l1_loss(restored.diff(dim=2), frames.diff(dim=2)) + F.l1_loss(
+            restored.diff(dim=3), frames.diff(dim=3)
+        )
         spread = mean.pow(2).mean() + (std - 1).pow(2).mean() + (latents.abs() - 3).clamp_min(0).mean()
         loss = F.l1_loss(restored, frames) + F.mse_loss(restored, frames) + 0.5 * sharp + 0.02 * spread
         optimizer.zero_grad(set_to_none=True)
@@ -135,9 +138,7 @@ def train_vae(
         optimizer.step()
         if step % 200 == 199:
             psnr = -10 * math.log10(F.mse_loss(restored, frames).item() / 4)
-            log(f"vae {step + 1} loss {loss.item():.4f} psnr {psnr:.2f} std {std.mean().item():.2f} seconds {time.time() - started:.0f}")
-            if keep:
-                keep(vae)
+            print(f"vae {step + 1} loss {loss.item():.4f}, psnr {psnr:.2f}, {done:.1%} done")
     video, _ = drawn(random.Random(seed + 1), 64, bank)
     with torch.no_grad():
         latents = torch.cat([vae.encode(part).latent for part in video.flatten(0, 1).split(64)])
@@ -159,7 +160,11 @@ def new_tokenizer() -> CLIPTokenizer:
     pairs.normalizer, pairs.pre_tokenizer = clip.normalizer, clip.pre_tokenizer
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
-        vocab_size=4000, min_frequency=2, end_of_word_suffix="</w>", show_progress=False, initial_alphabet=letters
+        vocab_size=4000,
+        min_frequency=2,
+        end_of_word_suffix="</w>",
+        show_progress=False,
+        initial_alphabet=letters,
     )
     pairs.train_from_iterator(captions, trainer)
     learned = json.loads(pairs.to_str())["model"]
@@ -177,7 +182,8 @@ def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
         CLIPTextConfig(
             vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=4 * WIDTH, num_hidden_layers=3,
             num_attention_heads=4, max_position_embeddings=TOKENS,
-            bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
         )
     )  # fmt: skip
 
@@ -194,10 +200,13 @@ def new_unet() -> UNet3DConditionModel:
 
 
 def new_scheduler() -> DDIMScheduler:
-    """DDPM's linear schedule: at its end so little of the picture is left (6e-3) that the noise hides the place."""
+    """DDPM's linear schedule: at its end so little of the picture is left (6e-3) that noise hides the place.
+
+    It asks for v: to predict noise there, the network would have to copy its input to a part in a thousand.
+    """
     return DDIMScheduler(
         beta_start=1e-4, beta_end=0.02, beta_schedule="linear", clip_sample=False, set_alpha_to_one=False,
-        timestep_spacing="trailing", steps_offset=0, prediction_type="epsilon",
+        timestep_spacing="trailing", steps_offset=0, prediction_type="v_prediction",
     )  # fmt: skip
 
 
@@ -245,27 +254,24 @@ def draw_times(count: int, generator: torch.Generator) -> Tensor:
     return (torch.where(torch.rand(count, generator=generator) < 0.5, uniform, middle) * 1000).long()
 
 
-def train_unet(
+def train_unet(  # noqa: PLR0915
     unet: UNet3DConditionModel,
     text: CLIPTextModel,
     tokenizer: CLIPTokenizer,
     vae: AutoencoderDC,
     *,
-    steps: int,
-    seconds: float = float("inf"),
+    seconds: float,
     batch: int,
     pool: int,
     rate: float,
     images: float,
     seed: int,
-    log: Callable[[str], None] = print,
-    every: int = 500,
-    keep: Callable[[UNet3DConditionModel, CLIPTextModel, int], None] | None = None,
+    keep: Callable[[UNet3DConditionModel, CLIPTextModel], None],
 ) -> None:
-    """Teach text encoder and denoiser together, in place: noise prediction with min-SNR weights.
+    """Teach text encoder and denoiser together, in place: v-prediction with min-SNR weights.
 
-    The first part (`images` of the whole) sees single frames, later a tenth does, so that both images and clips
-    work. Learning ends after `steps` or `seconds`, whichever comes first; the rate falls to zero by then.
+    The first part (`images` of the whole) sees single frames, later one step in twelve does, so that both
+    images and clips work. The rate falls to zero at the end; `keep` gets the averaged networks now and then.
     """
     device = next(unet.parameters()).device
     torch.manual_seed(seed)
@@ -279,15 +285,16 @@ def train_unet(
     vae = vae.to(device).to(memory_format=torch.channels_last)
     started = time.time()
     latents, captions = latent_pool(vae, rng, pool, bank)
-    log(f"drew {pool} clips in {time.time() - started:.0f} s")
+    print(f"drew {pool} clips in {time.time() - started:.0f} s")
     alphas = new_scheduler().alphas_cumprod.to(device)
-    weights = torch.clamp(alphas / (1 - alphas), max=5.0) / (alphas / (1 - alphas))  # min-SNR, gamma 5
+    ratio = alphas / (1 - alphas)
+    weights = ratio.clamp(1.0, 5.0) / (ratio + 1)  # min-SNR, but never near 0
     average = Average(unet, text)
     parameters = [*unet.parameters(), *text.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01, betas=(0.9, 0.99), fused=True)
     losses = torch.zeros((), device=device)
-    for step in range(steps):
-        done = max(step / steps, (time.time() - started) / seconds)
+    for step in itertools.count():
+        done = (time.time() - started) / seconds
         if done >= 1:
             break
         if step % 8 == 0:  # a pool that changes slowly: the oldest clips give way
@@ -297,7 +304,7 @@ def train_unet(
             latents[first : first + count], captions[first : first + count] = fresh, words
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * done))
-        single = done < images or torch.rand((), generator=host) < 0.1
+        single = done < images or torch.rand((), generator=host) < 0.08
         rows = torch.randint(0, pool, (batch * 8 if single else batch,), generator=host)
         clean = latents[rows.to(device)].float()
         if single:
@@ -312,7 +319,8 @@ def train_unet(
         with torch.autocast(device.type, dtype=torch.bfloat16):
             embedding = text(words.to(device)).last_hidden_state
             predicted = unet(noisy, times, embedding).sample
-        error = (predicted.float() - noise).pow(2).mean((1, 2, 3, 4))
+        wanted = level.sqrt() * noise - (1 - level).sqrt() * clean
+        error = (predicted.float() - wanted).pow(2).mean((1, 2, 3, 4))
         loss = (error * weights[times]).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -321,11 +329,11 @@ def train_unet(
         average.update()
         losses += loss.detach()
         if (step + 1) % 50 == 0:
-            log(f"unet {step + 1} loss {losses.item() / 50:.4f} seconds {time.time() - started:.0f} done {done:.3f}")
+            print(f"unet {step + 1} loss {losses.item() / 50:.4f}, {done:.1%} done")
             losses.zero_()
-        if keep and (step + 1) % every == 0:
+        if (step + 1) % 250 == 0:
             average.swap()
-            keep(unet, text, step + 1)
+            keep(unet, text)
             average.swap()
     average.swap()
     unet.eval(), text.eval()

@@ -241,12 +241,18 @@ def beside_strange_words(caption: str, rng: random.Random) -> str:
         return caption
     words = caption.split()
     for _ in range(rng.choice((1, 1, 2))):
-        made_up = "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(1, 3))) + rng.choice(("", "", "ing", "s"))
+        made_up = "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(1, 3)))
+        made_up += rng.choice(("", "", "ing", "s"))
         words.insert(rng.randint(0, len(words)), made_up)
     return " ".join(words)
 
 
-_SYLLABLES = [c + v + e for c in ["", *"bcdfghjklmnprstvwz", "st", "ch"] for v in "aeiouy" for e in ("", *"nrstlgk")]
+_SYLLABLES = [
+    start + vowel + end
+    for start in ("", *"bcdfghjklmnprstvwz", "st", "ch")
+    for vowel in "aeiouy"
+    for end in ("", *"nrstlgk")
+]
 
 
 def plural(noun: str) -> str:
@@ -267,9 +273,10 @@ def words_for(subject: str, rng: random.Random) -> str:
 
 def _noun(subject: str, size: str, rng: random.Random) -> str:
     noun = words_for(subject, rng)
-    size = {"small": rng.choice(("small ", "little ", "tiny ")), "big": rng.choice(("big ", "large ", "huge "))}.get(
-        size, ""
-    )
+    size = {
+        "small": rng.choice(("small ", "little ", "tiny ")),
+        "big": rng.choice(("big ", "large ", "huge ")),
+    }.get(size, "")
     extra = rng.choice(UNSEEN) + " " if rng.random() < 0.12 else ""
     return f"{extra}{size}{noun}"
 
@@ -298,7 +305,9 @@ def draw(rng: random.Random) -> tuple[Scene, str]:
     style = rng.choice(list(STYLES)) if rng.random() < 0.07 else ""
     motion = rng.choice(list(MOTIONS))
     speed = rng.choice(("slow", "normal", "normal", "normal", "fast"))
-    size = rng.choice(("small", "", "", "", "", "", "", "big")) if motion not in ("growing", "shrinking") else ""
+    size = rng.choice(("small", "", "", "", "", "", "", "big"))
+    if motion in ("growing", "shrinking"):
+        size = ""
     subjects = rng.sample(list(SUBJECTS), 2)
     kind = rng.random()
     if kind < 0.03:
@@ -333,16 +342,6 @@ def draw(rng: random.Random) -> tuple[Scene, str]:
             motion, size = motions[1], "told in full"
     return Scene(place, rng.randrange(1 << 20), cast, style), _caption(
         who, motion, speed, place, style, rng, whole=bool(size)
-    )
-
-
-def _shifted(actor: Actor, x: float) -> Actor:
-    middle = sum(c[0] for c in actor.centres) / len(actor.centres)
-    half = (max(c[0] for c in actor.centres) - min(c[0] for c in actor.centres)) / 2
-    reach = max(0.0, 0.25 - half) if half < 0.25 else 0.0
-    target = x if reach else (0.25 + half if x < 0.5 else 0.75 - half)
-    return Actor(
-        actor.subject, tuple((cx - middle + target, cy) for cx, cy in actor.centres), actor.diameters, actor.angles
     )
 
 
