@@ -1,4 +1,4 @@
-"""What is to be seen in a video of the embedded model, by the world's own truth: which sprite, where, how big.
+"""What is to be seen in a video of the embedded model: which place, and the way of a sprite.
 
 A sprite is found by normalised correlation with its own picture, weighted by its opacity, over all positions
 and sizes. A place is found by its colours, cell by cell; cells that fit worst do not count: a sprite may hide
