@@ -17,7 +17,13 @@ SIZE = 32
 def write_tiny_model(folder: Path, codec: str = "AutoencoderTiny", prediction_type: str = "epsilon") -> None:
     """A model in diffusers layout: 4 latent channels, 8x smaller latents, 3 blocks, random weights."""
     import torch
-    from diffusers import AutoencoderKL, AutoencoderTiny, DDIMScheduler, UNet3DConditionModel
+    from diffusers import (
+        AutoencoderDC,
+        AutoencoderKL,
+        AutoencoderTiny,
+        DDIMScheduler,
+        UNet3DConditionModel,
+    )
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
     with torch.random.fork_rng(devices=[]):
@@ -42,6 +48,21 @@ def write_tiny_model(folder: Path, codec: str = "AutoencoderTiny", prediction_ty
                 num_encoder_blocks=(1, 1, 1, 1),
                 num_decoder_blocks=(1, 1, 1, 1),
                 scaling_factor=1.5,
+            )
+        elif codec == "AutoencoderDC":
+            vae = AutoencoderDC(
+                latent_channels=4,
+                encoder_block_types="ResBlock",
+                decoder_block_types="ResBlock",
+                encoder_block_out_channels=(8, 8, 8, 8),
+                decoder_block_out_channels=(8, 8, 8, 8),
+                encoder_layers_per_block=(1, 1, 1, 1),
+                decoder_layers_per_block=(1, 1, 1, 1),
+                encoder_qkv_multiscales=((), (), (), ()),
+                decoder_qkv_multiscales=((), (), (), ()),
+                upsample_block_type="pixel_shuffle",
+                downsample_block_type="pixel_unshuffle",
+                scaling_factor=0.7,
             )
         else:
             vae = AutoencoderKL(

@@ -116,8 +116,9 @@ class UNet3D(Backbone):
         channels = vae.config.latent_channels
         self.latent_shape = (channels, spec.frames, spec.height // factor, spec.width // factor)
         self.network = network.eval().requires_grad_(False).to(device)
-        self._vae = vae.eval().requires_grad_(False).to(device)
-        self._text_encoder = text_encoder.eval().requires_grad_(False).to(device)
+        # Small beside the network, and sensitive: these two compute in float32 whatever they were stored in.
+        self._vae = vae.eval().requires_grad_(False).to(device, torch.float32)
+        self._text_encoder = text_encoder.eval().requires_grad_(False).to(device, torch.float32)
         self._tokenizer = tokenizer
         self._scale, self._shift = vae.config.scaling_factor, vae.config.get("shift_factor") or 0.0
         quicken(network, device)
@@ -190,7 +191,7 @@ def load(folder: Path, spec: Spec, revision: str, device: str | None) -> UNet3D:
             scheduler=DDIMScheduler.from_pretrained(folder, subfolder="scheduler", local_files_only=True),
             device=chosen,
         )
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         message = f"The folder {folder} does not hold a whole model: {error}"
         raise IncompatibleError(message) from error
 

@@ -13,7 +13,7 @@ from vmc_cli.backbones import unet3d
 from vmc_cli.errors import IncompatibleError, VmcError
 
 
-@pytest.fixture(scope="module", params=["AutoencoderTiny", "AutoencoderKL"])
+@pytest.fixture(scope="module", params=["AutoencoderTiny", "AutoencoderKL", "AutoencoderDC"])
 def backbone(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     write_tiny_model(folder, request.param)
@@ -54,7 +54,7 @@ def test_latents_are_scaled_as_the_codec_says(backbone, frames):
     pixels = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
         coded = vae.encode(pixels)
-        raw = coded.latents if hasattr(coded, "latents") else coded.latent_dist.mean
+        raw = coded.latent_dist.mean if hasattr(coded, "latent_dist") else coded[0]
         back = vae.decode(raw).sample
     expected = raw.permute(1, 0, 2, 3)[None] * vae.config.scaling_factor
     torch.testing.assert_close(backbone.encode(frames), expected, rtol=1e-4, atol=1e-5)
@@ -78,7 +78,8 @@ def test_a_prediction_has_the_shape_of_its_latents_and_depends_on_all_it_is_give
         assert base.dtype is torch.float32
         assert not torch.allclose(base, backbone.predict(latents, 10, context))
         assert not torch.allclose(base, backbone.predict(latents, torch.tensor([10, 900]), context.flip(0)))
-        assert torch.allclose(backbone.predict(latents[:1], 10, context[:1]), base[:1], atol=2e-2)
+        alone = backbone.predict(latents[:1], 10, context[:1])
+        assert (alone - base[:1]).abs().max() < 0.1 * base.abs().max()
 
 
 def test_frames_see_each_other(backbone):
@@ -218,11 +219,32 @@ def test_a_file_cut_short_is_one_sentence(copied, part, kept):
         backbones.load(tiny_spec(copied), "cpu")
 
 
+def test_a_configuration_of_something_else_is_one_sentence(copied):
+    path = copied / "unet" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "block_out_channels": "many"}))
+    with pytest.raises(IncompatibleError, match="does not hold a whole model"):
+        backbones.load(tiny_spec(copied), "cpu")
+
+
 def test_a_foreign_codec_is_refused(copied):
     path = copied / "vae" / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "_class_name": "AutoencoderDC"}))
-    with pytest.raises(IncompatibleError, match="AutoencoderDC"):
+    path.write_text(json.dumps({**json.loads(path.read_text()), "_class_name": "AutoencoderOobleck"}))
+    with pytest.raises(IncompatibleError, match="AutoencoderOobleck"):
         backbones.load(tiny_spec(copied), "cpu")
+
+
+def test_a_model_stored_in_half_precision_still_codes_and_embeds_in_float32(copied, tiny_backbone):
+    for part in ("unet", "vae", "text_encoder"):
+        [path] = (copied / part).glob("*.safetensors")
+        save_file({k: v.half() for k, v in load_file(path).items()}, path, metadata={"format": "pt"})
+    config = copied / "text_encoder" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "dtype": "float16"}))
+    half = backbones.load(tiny_spec(copied), "cpu")
+    assert half.dtype is tiny_backbone.dtype
+    assert half.embed(["a cat"]).dtype is torch.float32
+    torch.testing.assert_close(half.embed(["a cat"]), tiny_backbone.embed(["a cat"]), rtol=1e-2, atol=1e-2)
+    frames = np.zeros((4, 32, 32, 3), dtype=np.uint8)
+    assert half.encode(frames).dtype is torch.float32
 
 
 def test_loading_says_nothing(copied, capfd):
