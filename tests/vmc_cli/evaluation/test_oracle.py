@@ -1,0 +1,36 @@
+"""The oracle is right on what the world itself has drawn."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from vmc_cli.backbones.sprites import world
+from vmc_cli.backbones.sprites.drawing import render
+from vmc_cli.evaluation import oracle
+
+WAY = [(0.3 + 0.05 * i, 0.4 + 0.02 * i) for i in range(world.FRAMES)]
+
+
+@pytest.mark.parametrize("name", ["penguin", "car", "tiger", "robot"])
+def test_a_sprite_is_followed_to_within_two_pixels(name: str) -> None:
+    video = render(world.Scene("grass", 4, (world.actor(name, WAY, 0.4),)))
+    found = np.array([(s.x, s.y) for s in oracle.track(video, name)])
+    assert np.abs(found - np.array(WAY)).max() * world.SIZE < 2
+
+
+def test_every_place_is_recognised_behind_a_sprite() -> None:
+    rng = random.Random(0)
+    for place in world.PLACES:
+        for variant in range(3):
+            actor = world.base_actor(rng.choice(list(world.SUBJECTS)), "left", "normal", 0.4, rng)
+            assert oracle.place(render(world.Scene(place, variant, (actor,)))) == place
+
+
+def test_the_cosine_tells_a_way_from_its_reverse_and_from_rest() -> None:
+    back = [(-x, -y) for x, y in WAY]
+    assert oracle.displacement_cosine(WAY, WAY) == pytest.approx(1)
+    assert oracle.displacement_cosine(WAY, back) == pytest.approx(-1)
+    assert oracle.displacement_cosine(WAY, [(0.5, 0.5)] * len(WAY)) == 0
