@@ -127,7 +127,9 @@ class UNet3D(Backbone):
     def encode(self, frames: np.ndarray[Any, Any]) -> Tensor:
         """See `Backbone.encode`. The mode of the autoencoder's distribution, one frame at a time."""
         pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
-        latents = torch.cat([self._encode(frame[None].to(self.device) / 127.5 - 1) for frame in pixels])
+        latents = torch.cat(
+            [self._encode(frame[None].to(self.device, torch.float32) / 127.5 - 1) for frame in pixels]
+        )
         return ((latents - self._shift) * self._scale).transpose(0, 1)[None]
 
     def _encode(self, pixels: Tensor) -> Tensor:
@@ -169,6 +171,7 @@ def load(folder: Path, spec: Spec, revision: str, device: str | None) -> UNet3D:
     """
     chosen = choose_device(device)
     _hush()
+    default = torch.get_default_dtype()
     try:
         kind = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8")).get("_class_name")
         if kind not in _CODECS:
@@ -194,6 +197,8 @@ def load(folder: Path, spec: Spec, revision: str, device: str | None) -> UNet3D:
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         message = f"The folder {folder} does not hold a whole model: {error}"
         raise IncompatibleError(message) from error
+    finally:
+        torch.set_default_dtype(default)  # diffusers changes it while loading, and not back when that fails
 
 
 def _whole(kind: Any, folder: Path, part: str, **options: Any) -> Any:

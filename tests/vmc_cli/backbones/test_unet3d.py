@@ -224,6 +224,7 @@ def test_a_configuration_of_something_else_is_one_sentence(copied):
     path.write_text(json.dumps({**json.loads(path.read_text()), "block_out_channels": "many"}))
     with pytest.raises(IncompatibleError, match="does not hold a whole model"):
         backbones.load(tiny_spec(copied), "cpu")
+    assert torch.get_default_dtype() is torch.float32
 
 
 def test_a_foreign_codec_is_refused(copied):
