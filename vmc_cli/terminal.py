@@ -119,8 +119,16 @@ def painted(text: str, style: str, stream: TextIO) -> str:
 
 
 def emit(text: str) -> None:
-    """A line of data for stdout. Raises OSError when it cannot be written."""
-    _emit_line(safe(text, 4096) if sys.stdout.isatty() else text)
+    """A line of data for stdout. Raises OSError when it cannot be written, as all that emit do."""
+    _emit_line(safe(text, 4096))
+
+
+def emit_fields(fields: Sequence[tuple[str, object]]) -> None:
+    """Keys and what they are, a line each, for people."""
+    shown = [(safe(key, 40) + ":", safe(value, 4096)) for key, value in fields]
+    width = max(cells(key) for key, _ in shown)
+    for key, value in shown:
+        _emit_line(key + " " * (width - cells(key) + 1) + value)
 
 
 def emit_path(path: Path) -> None:

@@ -57,7 +57,7 @@ def _show(
     if json:
         terminal.emit_json(_described(spec))
         return
-    lines = {
+    facts = {
         "name": spec.name,
         "what it is": spec.summary,
         "family": spec.family,
@@ -68,9 +68,7 @@ def _show(
         "learning": ", ".join(f"{key} {value}" for key, value in spec.recipe.items()) or "as the method says",
         "advice": spec.advice,
     }
-    for key, value in lines.items():
-        if value:
-            terminal.emit(f"{key + ':':<12}{value}")
+    terminal.emit_fields([(key, value) for key, value in facts.items() if value])
 
 
 def _described(spec: Spec) -> dict[str, Any]:

@@ -150,14 +150,19 @@ def rehearse(plan: Plan, as_json: bool) -> None:
         terminal.emit_json({"dry_run": True, **facts, "warnings": terminal.warnings})
         return
     spec = plan.spec
-    terminal.emit(f"name:     {name}")
-    terminal.emit(f"prompt:   {terminal.safe(plan.prompt_used)}")
-    for clip in clips:
-        backward = ", backward" if plan.wish.backward else ""
-        terminal.emit(f"clip:     {clip['file']}: {clip['frames']} frames of {clip['seconds']} s{backward}")
-    terminal.emit(f"backbone: {spec.name}, {spec.frames} frames of {spec.width}x{spec.height}")
-    for key, value in recipe.items():
-        terminal.emit(f"{key}: {_worded(value)}")
+    backward = ", backward" if plan.wish.backward else ""
+    terminal.emit_fields(
+        [
+            ("name", name),
+            ("prompt", plan.prompt_used),
+            *(
+                ("clip", f"{clip['file']}: {clip['frames']} frames of {clip['seconds']} s{backward}")
+                for clip in clips
+            ),
+            ("backbone", f"{spec.name}, {spec.frames} frames of {spec.width}x{spec.height}"),
+            *((key.replace("_", " "), _worded(value)) for key, value in recipe.items()),
+        ]
+    )
     terminal.say("Nothing was learned or written.")
 
 

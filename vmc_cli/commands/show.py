@@ -38,13 +38,12 @@ def command(
     if json:
         terminal.emit_json({**asdict(card), "file": str(store.path(name))})
         return
-    for key, value in _lines(card, store.path(name)):
-        terminal.emit(f"{key + ':':<12}{terminal.safe(value, 2000)}")
+    terminal.emit_fields(_fields(card, store.path(name)))
 
 
-def _lines(card: Card, path: Path) -> list[tuple[str, object]]:
+def _fields(card: Card, path: Path) -> list[tuple[str, object]]:
     recipe = ", ".join(f"{key} {value}" for key, value in card.recipe.items())
-    lines: list[tuple[str, object]] = [
+    known: list[tuple[str, object]] = [
         ("name", card.name),
         ("prompt", card.prompt),
         ("learned as", card.prompt_used),
@@ -59,7 +58,7 @@ def _lines(card: Card, path: Path) -> list[tuple[str, object]]:
         ("with", ", ".join(f"{package} {version}" for package, version in card.versions.items())),
         ("file", path),
     ]
-    return lines + [(key, value) for key, value in card.extra.items()]
+    return known + list(card.extra.items())
 
 
 def _write_preview(store: Store, name: str, path: Path, force: bool) -> None:

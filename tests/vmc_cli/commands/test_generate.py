@@ -79,7 +79,10 @@ def test_strength_makes_a_difference(run: Run, learned: str, here: Path) -> None
 def test_each_seed_of_a_count_has_its_own_file(run: Run, tiny: str, here: Path) -> None:
     ran = run("generate", CITY, "--backbone", tiny, "--count", "2", "--seed", "4", *FAST)
     assert ran.stdout.splitlines() == [f"chicken_walking_in_a_city_seed{seed}.mp4" for seed in (4, 5)]
-    assert all((here / line).stat().st_size > 0 for line in ran.stdout.splitlines())
+    first, second = (frames(here / line) for line in ran.stdout.splitlines())
+    assert (first != second).any()
+    alone = run("generate", CITY, "--backbone", tiny, "--seed", "5", "--out", "alone.mp4", *FAST)
+    assert (frames(here / alone.stdout.strip()) == second).all()
 
 
 def test_a_default_name_that_is_taken_gets_a_number(run: Run, tiny: str, here: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -175,8 +176,40 @@ def test_a_dry_run_tells_the_recipe_and_writes_nothing(
     assert found["clips"][0]["frames"] == 4
     assert not (tmp_path / "home").exists()
     told = run("learn", clip, *SEAGULL, "--backbone", tiny, "--dry-run").stdout
-    assert "name:     seagull_walk" in told
+    assert ["name:", "seagull_walk"] in [line.split() for line in told.splitlines()]
     assert "a seagull is walking\n" in told
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "with spaces & ünï 🦆 海鸥",
+        "quo'te\"$(touch pwned)`id`;",
+        "-dash",
+        "\x1b[31mred\nline",
+        "a" * 240,
+        "\udcff",
+    ],
+)
+def test_a_clip_may_have_any_name(name: str, run: Run, tiny: str, here: Path) -> None:
+    try:
+        draw(here / name)
+    except OSError:
+        pytest.skip("no such name on this disk")
+    ran = run("learn", *SEAGULL, "--backbone", tiny, "--dry-run", "--", name)
+    assert ran.rc == 0, ran.stderr
+    assert "\x1b" not in ran.stdout + ran.stderr
+    assert os.listdir(here) == [name]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["coin_roll.mov", "gen_ltxv.webp", "puck_magnet.ogv", "asl_walk.mkv", "measure_only/vmc_sharks_swimming"],
+)
+def test_real_footage_can_be_learned_from(name: str, run: Run, shared_clips: Path) -> None:
+    ran = run("learn", shared_clips / name, *SEAGULL, "--dry-run", "--json")
+    assert parsed(ran)["clips"][0]["frames"] == 8
+    assert parsed(ran)["warnings"] == []
 
 
 def test_a_dry_run_fails_as_the_run_would(run: Run, learned: str, clip: Path) -> None:
