@@ -55,7 +55,7 @@ def _show(
     """Show what is known of a model."""
     spec = backbones.find(name)
     if json:
-        terminal.emit_json(_described(spec))
+        terminal.emit_json({**_described(spec), "vocabulary": _vocabulary(spec)})
         return
     facts = {
         "name": spec.name,
@@ -68,7 +68,8 @@ def _show(
         "learning": ", ".join(f"{key} {value}" for key, value in spec.recipe.items()) or "as the method says",
         "advice": spec.advice,
     }
-    terminal.emit_fields([(key, value) for key, value in facts.items() if value])
+    words = [(kind, ", ".join(known)) for kind, known in _vocabulary(spec).items()]
+    terminal.emit_fields([*((key, value) for key, value in facts.items() if value), *words])
 
 
 def _described(spec: Spec) -> dict[str, Any]:
@@ -81,3 +82,14 @@ def _revision(spec: Spec) -> str:
         return backbones.revision(spec)[:12]
     except NotFoundError:
         return "its files are not here"
+
+
+def _vocabulary(spec: Spec) -> dict[str, list[str]]:
+    """The words that a model of a small world knows, by kind; empty for one that knows most words."""
+    if spec.name != "sprites":
+        return {}
+    from vmc_cli.backbones.sprites import world
+
+    kinds = {"subjects": world.SUBJECTS, "places": world.PLACES, "styles": world.STYLES}
+    motions = [*world.VERBS, *(words[0] for words in world.MOTIONS.values())]
+    return {**{kind: list(words) for kind, words in kinds.items()}, "motions": motions}

@@ -21,7 +21,17 @@ def test_each_row_is_told(name: str, run: Run) -> None:
         assert told in ran.stdout
     found = parsed(run("backbones", "show", name, "--json"))
     assert (found["name"], found["frames"], found["recipe"]) == (name, spec.frames, dict(spec.recipe))
+    found.pop("vocabulary")
     assert found in parsed(run("backbones", "--json"))
+
+
+def test_a_small_world_tells_its_words(run: Run) -> None:
+    words = parsed(run("backbones", "show", "sprites", "--json"))["vocabulary"]
+    assert "seagull" in words["subjects"]
+    assert "city" in words["places"]
+    assert "walking" in words["motions"]
+    assert "van gogh starry night" in words["styles"]
+    assert "seagull" in run("backbones", "show", "sprites").stdout
 
 
 def test_an_unknown_one_is_refused_with_the_known_ones(run: Run) -> None:
