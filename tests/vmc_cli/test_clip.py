@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from registry.errors import Exists
 from tests import footage
-from vmc_cli import clip
+from vmc_cli import clip, encoding
 from vmc_cli.clip import Clip
 from vmc_cli.errors import ClipError, DiskError, ExistsError, UsageError
 
@@ -103,6 +104,14 @@ def test_the_same_clip_gives_the_same_bytes(tmp_path: Path, name: str) -> None:
         for number, pairs in enumerate([METADATA.items(), reversed(METADATA.items())])
     )
     assert clip.digest(first) == clip.digest(second)
+
+
+def test_an_mp4_depends_on_nothing_but_its_frames() -> None:
+    dice, junk, found = random.Random(0), [b""], set()
+    for _ in range(40):  # among other memory each time
+        junk = [*junk[-20:], dice.randbytes(dice.randrange(300_000))]
+        found.add(encoding.mp4(smooth().frames, 8, ""))
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize(("height", "width"), [(63, 97), (64, 97), (1, 1), (17, 2)])
