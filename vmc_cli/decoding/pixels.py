@@ -35,6 +35,11 @@ def fitted(frame: Any, wish: Wish, aspect: float) -> NDArray[np.uint8]:
     """`frame`, a PyAV VideoFrame of pixels `aspect` times as wide as high, as upright (height, width, 3)."""
     import numpy as np
 
+    if frame.is_corrupt:
+        raise ClipError(
+            f"{wish.name} is damaged: the decoder had to make up parts of a frame.",
+            "Copy or download it again; a part may be whole: --trim FROM:TO",
+        )
     turned, mirrored_rows, mirrored_columns = _orientation(frame)
     height, width = (wish.width, wish.height) if turned else (wish.height, wish.width)
     scale = max(height / frame.height, width / (frame.width * aspect))

@@ -168,6 +168,18 @@ def test_the_camera_s_orientation_is_obeyed(
     assert footage.near(footage.corners(frame), wanted, 6)
 
 
+def test_a_photograph_is_reduced_without_loss_to_be_seen(tmp_path: Path) -> None:
+    path = tmp_path / "clip"
+    path.mkdir()
+    y, x = np.mgrid[:1000, :1500]
+    wave = np.stack([np.sin(x / 23) * np.cos(y / 31), np.sin((x + y) / 41), np.cos(x / 61 - y / 19)], axis=-1)
+    drawn = Image.fromarray((wave * 90 + 128).astype(np.uint8))
+    for number in range(2):
+        drawn.save(path / f"{number}.jpg", quality=98, subsampling=0)
+    reference = np.asarray(drawn.resize((96, 64), Image.Resampling.LANCZOS))
+    assert footage.psnr(pictures.read_folder(str(path), wish(2))[0][0], reference) > 40
+
+
 def animate(path: Path, delays: list[int], **options: Any) -> Path:
     first, *others = [Image.fromarray(footage.picture(number)) for number in range(len(delays))]
     first.save(path, save_all=True, append_images=others, duration=delays, **options)

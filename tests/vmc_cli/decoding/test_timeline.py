@@ -76,6 +76,11 @@ def test_a_frame_that_stays_is_taken_as_long_as_it_stays() -> None:
     assert choose(times, 1.7, wish(8))[0] == [0, 2, 3, 3, 3, 3, 4, 6]
 
 
+def test_a_hasty_beginning_counts_whole() -> None:
+    times = [0.0, 0.01, 0.02, 1, 2, 3, 4, 5, 6]
+    assert len(choose(times, 7, wish(9))[0]) == 9
+
+
 @pytest.mark.parametrize(
     ("trim", "taken"),
     [

@@ -178,6 +178,18 @@ def test_frames_far_apart_are_found_without_decoding_what_lies_between(
     assert footage.numbers(read(clip, trim=(40, 60))) == [12, 13, 14, 14, 15, 16, 17, 17]
 
 
+def test_frames_shown_before_their_key_frame_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = [footage.picture((number + 1) // 100 * 3) for number in range(800)]
+    x264 = "open-gop=1:bframes=5:b-adapt=0:scenecut=0"
+    options = {"qp": "10", "preset": "ultrafast", "g": "100", "x264-params": x264}
+    clip = footage.film(tmp_path / "clip.mp4", frames, options=options)
+    monkeypatch.setattr(video, "_by_number", None)
+    # Frames 99, 199, ...: stored after the key frames 100, 200, ... and leaning on those before, too.
+    assert footage.numbers(read(clip, 7, trim=(9.9, 79.9))) == [3, 6, 9, 12, 15, 18, 21]
+
+
 @pytest.mark.parametrize("codec", ["libx264", "mpeg4"])
 def test_packets_without_times_are_counted(tmp_path: Path, codec: str) -> None:
     options = {"bf": "2"} | ({"qp": "2"} if codec == "libx264" else {"qmin": "2", "qmax": "2"})
@@ -202,7 +214,7 @@ def test_hidden_frames_are_not_missed(tmp_path: Path) -> None:
             content = bytearray(bytes(packet))
             if number in (5, 11, 17):
                 content[0] &= ~0x10  # show_frame
-            changed = av.Packet(content)
+            changed = av.Packet(bytes(content))
             changed.pts, changed.dts, changed.time_base = packet.pts, packet.dts, packet.time_base
             changed.is_keyframe, changed.stream = packet.is_keyframe, target
             new.mux(changed)
@@ -283,6 +295,28 @@ def test_damage_amid_the_file_is_refused_and_leaves_the_rest_usable(tmp_path: Pa
     clip.write_bytes(content)
     with pytest.raises(ClipError, match=r"clip is damaged: 1[0-4] of its 24 frames can be read"):
         read(clip)
+    assert len(read(clip, 4, trim=(0, 0.4))) == 4
+
+
+@pytest.mark.parametrize(
+    ("codec", "message"),
+    [
+        ("mpeg2video", r"damaged: \d+ of its 24 frames can be read"),
+        ("mpeg4", "had to make up parts of a frame"),
+    ],
+)
+def test_damage_is_seen_where_nothing_says_how_long_the_clip_is(
+    tmp_path: Path, codec: str, message: str
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (24, 64, 96, 3), np.uint8)
+    clip = footage.film(tmp_path / "clip.ts", list(noise), codec=codec, form="yuv420p", options={"b": "3M"})
+    content = bytearray(clip.read_bytes())
+    middle = len(content) // 188 // 2 * 188
+    for packet in range(middle, middle + 188 * 30, 188):  # the headers of the packets stay
+        content[packet + 20 : packet + 188] = bytes(168)
+    clip.write_bytes(content)
+    with pytest.raises(ClipError, match=message):
+        read(clip, 24)
     assert len(read(clip, 4, trim=(0, 0.4))) == 4
 
 
