@@ -63,7 +63,7 @@ def failing(
     return run
 
 
-@pytest.mark.parametrize(("kind", "code", "word"), sorted(CODES, key=lambda row: (row[1], row[0].__module__)))
+@pytest.mark.parametrize(("kind", "code", "word"), sorted(CODES, key=lambda row: (row[1], row[0].__name__)))
 def test_each_failure_has_its_exit_code_one_line_and_json(
     kind: type[Exception], code: int, word: str, failing: Callable[..., Ran]
 ) -> None:
