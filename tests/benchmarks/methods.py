@@ -1,8 +1,8 @@
 """How well methods and start noises keep a motion on the embedded model: see --help.
 
 Clips of sprites that the model never saw, on ways that it was never taught, are learned; then other sprites
-are asked for, in other places. Told for each start noise: the cosine between the frame-to-frame displacements of
-the clip and of the video (median, and the share of videos above 0.8), and the share in the right place.
+are asked for, in other places. Told for each start noise: the cosine between the frame-to-frame
+displacements of the clip and of the video (median, and the share above 0.8), and the share in the right place.
 """
 
 from __future__ import annotations
