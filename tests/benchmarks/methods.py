@@ -2,7 +2,7 @@
 
 Clips of sprites that the model never saw, on ways that it was never taught, are learned; then other sprites
 are asked for, in other places. Told for each start noise: the cosine between the frame-to-frame
-displacements of the clip and of the video (median, and the share above 0.8), and the share in the right place.
+displacements of the clip and of the video (median, and the share above 0.8), and the share in the place.
 """
 
 from __future__ import annotations

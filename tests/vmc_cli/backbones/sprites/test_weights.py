@@ -1,4 +1,4 @@
-"""The embedded model as it is shipped: whole, small, of the large models' classes, and it listens to words."""
+"""The embedded model as it is shipped: whole, small, of the classes of large models, and it heeds words."""
 
 from __future__ import annotations
 
