@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _DESCRIPTION = 0x010E  # EXIF ImageDescription
+_LANCZOS_EXACT = (
+    0x200 | 0x4000 | 0x40000
+)  # SWS_LANCZOS, FULL_CHR_H_INP, ACCURATE_RND: no names before PyAV 18
 
 X264_OPTIONS = {"crf": "12", "preset": "slow", "x264-params": "mbtree=0"}
 """Hardly a loss to be seen, at three to five times the size of a download.
@@ -30,7 +33,6 @@ def mp4(frames: NDArray[np.uint8], fps: float, text: str) -> bytes:
     """H.264 4:2:0, which plays everywhere; `text` is its comment. An odd side grows by a repeated line."""
     import av
     import numpy as np
-    from av.video.reformatter import Interpolation as I
 
     x264 = "libx264" in av.codecs_available
     codec, options = ("libx264", X264_OPTIONS) if x264 else ("mpeg4", MPEG4_OPTIONS)
@@ -55,7 +57,7 @@ def mp4(frames: NDArray[np.uint8], fps: float, text: str) -> bytes:
                 format="yuv420p",
                 dst_colorspace="ITU709",
                 dst_color_range=1,
-                interpolation=I.LANCZOS | I.ACCURATE_RND | I.FULL_CHR_H_INP,
+                interpolation=_LANCZOS_EXACT,
                 threads=1,
             )
             container.mux(stream.encode(frame))

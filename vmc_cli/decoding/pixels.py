@@ -24,6 +24,9 @@ _MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}
 _LIMITED = 1
 _PQ, _HLG = 16, 18
 _WIDE_GAMUT = (9, 2)  # BT.2020, and not stated: with an HDR curve it is BT.2020
+_LANCZOS_EXACT = 0x200 | 0x2000 | 0x4000 | 0x40000
+"""SWS_LANCZOS, FULL_CHR_H_INT, FULL_CHR_H_INP and ACCURATE_RND; PyAV has names for them since version 18."""
+
 _HD_LINES = 720
 """From this height on, frames that do not state their matrix are taken for BT.709, below for BT.601."""
 
@@ -67,8 +70,6 @@ def fitted(frame: Any, wish: Wish, aspect: float) -> NDArray[np.uint8]:
 
 def _converted(frame: Any, form: str, height: int = 0, width: int = 0) -> NDArray[Any]:
     """`frame` as an array in FFmpeg's pixel format `form`, scaled unless height and width are 0."""
-    from av.video.reformatter import Interpolation
-
     untagged = _MATRIX_709 if frame.height >= _HD_LINES else _MATRIX_601
     pixels: NDArray[Any] = frame.reformat(
         width=width or None,
@@ -76,10 +77,7 @@ def _converted(frame: Any, form: str, height: int = 0, width: int = 0) -> NDArra
         format=form,
         src_colorspace=_MATRICES.get(frame.colorspace, untagged),
         src_color_range=frame.color_range or _LIMITED,  # of gray and RGB the scaler knows that it is full
-        interpolation=Interpolation.LANCZOS
-        | Interpolation.ACCURATE_RND
-        | Interpolation.FULL_CHR_H_INT
-        | Interpolation.FULL_CHR_H_INP,
+        interpolation=_LANCZOS_EXACT,
         threads=1,
     ).to_ndarray()
     return pixels
