@@ -63,11 +63,9 @@ def test_colours_are_the_same_in_an_mp4(tmp_path: Path) -> None:
         assert footage.near(frame, colour, 3)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES[:3])  # a folder of pictures has no rate
 @pytest.mark.parametrize("fps", [3, 7.5, 8, 12, 23.976, 30])
 def test_the_rate_is_kept(tmp_path: Path, name: str, fps: float) -> None:
-    if name == "clip":
-        pytest.skip("a folder of pictures has no rate")
     made = drawn(16, fps=fps)
     found = again(clip.write(made, tmp_path / name, metadata={}), made)
     assert footage.numbers(list(found.frames)) == list(range(16))
