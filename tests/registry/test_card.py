@@ -132,6 +132,7 @@ def test_a_card_that_is_no_json_is_damage(text: str) -> None:
         "1e999",
         "NaN",
         "-Infinity",
+        "9" * 400,
         "9" * 3_000_000,
         "9" * 3_000_000 + ".5",
         '{"a":1,"a":1}',

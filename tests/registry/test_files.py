@@ -162,6 +162,29 @@ def test_what_another_made_is_adopted(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a.mp4"]
 
 
+def test_what_is_adopted_is_flushed_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, flushed = os.fsync, []
+
+    def flushing(file: int) -> None:
+        flushed.append((os.fstat(file).st_ino, os.path.lexists(out)))
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", flushing)
+    for out, files_in in ((tmp_path / "a.mp4", []), (tmp_path / "frames", ["1.png", "2.png"])):
+        temp = files.temp_name(out)
+        for name in files_in:
+            temp.mkdir(exist_ok=True)
+            (temp / name).write_bytes(b"png")
+        if not files_in:
+            temp.write_bytes(b"video")
+        files.adopt(temp, out)
+        parts = {out, *(out / name for name in files_in)}
+        assert {(part.stat().st_ino, False) for part in parts} <= set(flushed)
+        assert (tmp_path.stat().st_ino, True) in flushed
+
+
 @pytest.mark.parametrize("replace", [False, True])
 def test_a_folder_is_adopted_and_never_replaces_one_that_holds_something(
     tmp_path: Path, replace: bool
@@ -388,6 +411,24 @@ def test_a_lock_file_deleted_by_hand_does_not_let_the_next_delete_a_strangers(pa
         target.unlink()
         target.write_bytes(b"someone else's")
     assert target.read_bytes() == b"someone else's"
+
+
+def test_a_lock_whose_file_its_last_holder_has_just_deleted_is_taken_anew(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, flock, deleted = path.with_suffix(".lock"), fcntl.flock, []
+
+    def locking(file: int, operation: int) -> None:
+        if not deleted:
+            target.unlink()
+            deleted.append(target)
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", locking)
+    with files.lock(path):
+        assert deleted
+        with pytest.raises(Busy), files.lock(path):
+            pytest.fail("two had the lock")
 
 
 def test_a_disk_that_cannot_lock_will_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

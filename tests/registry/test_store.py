@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import safetensors.numpy
 
-from registry import files, names
+from registry import files, names, owners
 from registry.card import Card
 from registry.errors import BadName, Busy, Damaged, DiskError, Exists, Incompatible, NotFound
 from registry.header import RawTensor
@@ -166,6 +166,15 @@ def test_work_that_is_cut_short_leaves_nothing(store: Store, error: type[BaseExc
         raise error
     assert os.listdir(store.root) == []
     save(store, "a")
+
+
+def test_what_a_killed_process_left_is_swept_when_the_next_one_writes(store: Store) -> None:
+    save(store, "a")
+    left = owners.temp_name(store.path("b"))
+    left = left.with_name(left.name.replace(f"-{os.getpid()}-", "-4194305-"))  # more than Linux ever gives
+    left.write_bytes(b"half")
+    save(store, "b")
+    assert not left.exists()
 
 
 def test_a_name_in_work_is_busy(store: Store) -> None:
