@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vmc_cli.errors import ClipError
 
+from . import container
 from .timeline import Wish, choose
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ FOLDER_FPS = 8.0
 """The rate at which a folder of pictures plays: eight frames, what most backbones take, are a second."""
 
 MOST_PIXELS = 40_000_000
-"""A large photograph; a frame of a video may have far fewer."""
+"""A large photograph; a frame of an animation may have no more than one of a video."""
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF")
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
@@ -81,7 +82,7 @@ def read_animation(path: str, kind: str, wish: Wish) -> tuple[list[NDArray[np.ui
     try:
         if kind == "GIF" and not _has_trailer(path):
             raise ClipError(f"{wish.name} is damaged: its end is missing.", _AGAIN)
-        with _opened(path, wish.name) as image:
+        with _opened(path, wish.name, container.MOST_PIXELS) as image:
             times, end = _times(image)
             if len(times) < 2:
                 raise ClipError(
@@ -128,15 +129,16 @@ def fitted(image: Image.Image, wish: Wish) -> NDArray[np.uint8]:
     return np.asarray(image, dtype=np.uint8)
 
 
-def _opened(path: str, name: str) -> Any:
+def _opened(path: str, name: str, most: int = MOST_PIXELS) -> Any:
     from PIL import Image
 
-    Image.MAX_IMAGE_PIXELS = None  # the limit is ours, and lower
+    Image.MAX_IMAGE_PIXELS = None  # what opening would refuse is refused below, with its size
     image = Image.open(path, formats=_FORMATS)
-    if image.width * image.height > MOST_PIXELS:
+    Image.MAX_IMAGE_PIXELS = most // 2  # frames may grow later; Pillow refuses twice as many
+    if image.width * image.height > most:
         image.close()
         raise ClipError(
-            f"{name} is {image.width} x {image.height} pixels; {MOST_PIXELS / 1e6:.0f} million are the most.",
+            f"{name} is {image.width} x {image.height} pixels; {most / 1e6:.1f} million are the most.",
             "Make it smaller first.",
         )
     return image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,25 @@ def test_a_picture_with_too_many_pixels_is_not_decoded(tmp_path: Path) -> None:
     Image.new("1", (20_000, 20_000)).save(path / "4.png")
     with pytest.raises(ClipError, match=r"4\.png is 20000 x 20000 pixels"):
         read_folder(path)
+
+
+def test_an_animation_with_too_many_pixels_is_not_decoded(tmp_path: Path) -> None:
+    path = animate(tmp_path / "clip.gif", [100] * 8)
+    content = bytearray(path.read_bytes())
+    content[6:10] = struct.pack("<HH", 4000, 4000)
+    path.write_bytes(content)
+    with pytest.raises(ClipError, match=r"clip is 4000 x 4000 pixels"):
+        read_animation(path, "GIF")
+
+
+def test_a_frame_that_grows_amid_an_animation_is_not_decoded(tmp_path: Path) -> None:
+    path = animate(tmp_path / "clip.gif", [100] * 8)
+    content = bytearray(path.read_bytes())
+    descriptor = content.rindex(b"\x21\xf9\x04") + 8  # of the last frame, after its delay
+    content[descriptor : descriptor + 9] = struct.pack("<cHHHH", b"\x2c", 0, 0, 60_000, 60_000)
+    path.write_bytes(content)
+    with pytest.raises(ClipError, match="damaged"):
+        read_animation(path, "GIF")
 
 
 def test_pictures_of_all_modes_and_sizes_fit_together(tmp_path: Path) -> None:
