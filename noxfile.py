@@ -88,12 +88,20 @@ def demo(session: nox.Session) -> None:
     session.run("vmc", "learn", clip, "--prompt", "a ladybug is circling on the grass", "--replace", env=home)
     session.run("vmc", "list", env=home)
     prompt = "a penguin is circling in the desert"
-    session.run("vmc", "generate", "--motion", "ladybug_circle", prompt, "--out", str(out), env=home)
-    session.log(f"the video is in {out}")
+    shown = ("--out", str(out / "penguin.gif"), "--sheet", str(out / "penguin.png"), "--force")
+    session.run("vmc", "generate", "--motion", "ladybug_circle", prompt, *shown, env=home)
+    session.log(f"the video is {out / 'penguin.gif'}, its frames side by side are {out / 'penguin.png'}")
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure how methods and start noises keep a motion; arguments go to the benchmark."""
+    """Say where the time goes here: a step of learning, inverting and generating, and what surrounds them."""
+    installed(session)
+    session.run("python", "tests/benchmarks/speed.py", *session.posargs)
+
+
+@nox.session(name="bench-methods")
+def bench_methods(session: nox.Session) -> None:
+    """Measure how well methods, noises and numbers keep a motion; arguments go to the benchmark."""
     installed(session)
     session.run("python", "tests/benchmarks/methods.py", *session.posargs)

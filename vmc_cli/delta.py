@@ -17,6 +17,7 @@ from registry.store import Slot, Store
 from vmc_cli import adapters
 from vmc_cli.backbones import require_match
 from vmc_cli.backbones.base import Backbone, Site
+from vmc_cli.clip import Clip
 
 LARGEST_WEIGHT = 1e3
 LARGEST_RANK = 1024
@@ -67,6 +68,11 @@ class Delta:
     def start_noise(self) -> Tensor:
         """(K, C, F, h, w) float32."""
         return self.tensors["start_noise"].float()
+
+    @property
+    def preview(self) -> Clip:
+        """The first clip it was learned from, small."""
+        return Clip(self.tensors["preview"].numpy(), self.card.fps)
 
     def sites(self, backbone: Backbone) -> list[Site]:
         """Where the weights belong. Checks everything on the way: no wrong file does half of its work.

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from registry.card import Card, Source
 from vmc_cli import __version__, device, prompts
-from vmc_cli.backbones.base import Backbone
+from vmc_cli.backbones.base import CLEAN, Backbone
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta, attached
@@ -29,6 +29,7 @@ from vmc_cli.training import train
 from vmc_cli.watching import Watcher
 
 PREVIEW_SIDE = 64  # pixels
+HIDDEN = 0.3  # of the noising: shapes can still be told, textures cannot
 
 
 def learn(
@@ -139,10 +140,20 @@ def generate(
         return Clip(backbone.decode(latents), backbone.spec.fps)
 
 
+@torch.no_grad()
 def reconstruction(backbone: Backbone, clip: Clip) -> float:
-    """How well the backbone's codec draws ``clip``: PSNR in dB, infinite for a perfect copy."""
-    drawn = backbone.decode(backbone.encode(clip.frames)).astype(np.float64)
-    error = np.square(drawn - clip.frames).mean()
+    """How well the backbone draws ``clip``: PSNR in dB of what it sees in it behind noise.
+
+    A codec alone can copy what its network could never draw; so the network must fill in, without a prompt
+    and in one step, what noise hides.
+    """
+    latents = backbone.encode(clip.frames)
+    t = round(HIDDEN * backbone.schedule.train_timesteps)
+    noise = torch.randn(latents.shape, generator=device.generator(0)).to(latents.device)
+    noisy = backbone.noised(latents, noise, torch.tensor([t]))
+    scale, share = backbone.schedule.transfer(t, CLEAN)
+    clean = scale * noisy + share * backbone.predict(noisy, t, backbone.embed([""]))
+    error = np.square(backbone.decode(clean).astype(np.float64) - clip.frames).mean()
     return float(10 * np.log10(255**2 / error)) if error else float("inf")
 
 

@@ -1,117 +1,194 @@
-"""How well methods and start noises keep a motion on the embedded model: see --help.
+"""How well methods, start noises and numbers keep a motion on the embedded model; see --help.
 
-Clips of sprites that the model never saw, on ways that it was never taught, are learned; then other sprites
-are asked for, in other places. Told for each start noise: the cosine between the frame-to-frame
-displacements of the clip and of the video (median, and the share above 0.8), and the share in the place.
+For every row of the table, each motion is learned from a clip of a sprite that the model never saw, then
+other sprites are asked for in other places. Told of each video: the mean cosine between its displacements
+from frame to frame and the clip's, whether it shows the right sprite and the right place, and whether the
+clip's own sprite is what it shows. Videos that were measured are not made again: a stopped run goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
-import random
 import statistics
-from math import cos, pi, sin
+import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
+from suite import MOTIONS, ROWS, TARGETS, Row
 
-from vmc_cli import backbones, motions
-from vmc_cli.backbones.sprites import drawing, world
+from registry.store import Store
+from vmc_cli import backbones, clip, motions
+from vmc_cli.backbones.base import Backbone
+from vmc_cli.backbones.sprites import world
 from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta
 from vmc_cli.evaluation import oracle
-from vmc_cli.recipes import NOISES, RECIPES
+from vmc_cli.recipes import RECIPES
 
-N = world.FRAMES
-WAYS = {
-    "circle": [(0.5 + 0.24 * cos(2 * pi * i / N), 0.5 + 0.24 * sin(2 * pi * i / N)) for i in range(N)],
-    "zigzag": [(0.22 + 0.08 * i, 0.66 if i % 4 in (0, 3) else 0.34) for i in range(N)],
-    "bounce": [(0.2 + 0.085 * i, 0.75 - 0.45 * abs(sin(pi * i / 3.5))) for i in range(N)],
-    "to-and-fro": [(0.5 - 0.27 * cos(2 * pi * i / (N - 1)), 0.5) for i in range(N)],
-}
-CLIPS = {
-    "circle": ("ladybug", "grass"),
-    "zigzag": ("robot", "city"),
-    "bounce": ("apple", "snow"),
-    "to-and-fro": ("taxi", "beach"),
-}
-TARGETS = (
-    ("penguin", "desert"),
-    ("airplane", "sky"),
-    ("tiger", "grass"),
-    ("rocket", "space"),
-    ("car", "city"),
-)
+Result = dict[str, Any]
+
+
+class Bench:
+    """Results and learned motions of one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.backbone: Backbone = backbones.load(backbones.find("sprites"))
+        self._store = Store(folder / "motions")
+        self._results = folder / f"results-{self.backbone.revision[:12]}.jsonl"
+
+    def results(self) -> dict[str, Result]:
+        """What has been measured, by what was asked."""
+        if not self._results.exists():
+            return {}
+        lines = self._results.read_text(encoding="utf-8").splitlines()
+        return {result["asked"]: result for result in map(json.loads, lines)}
+
+    def measure(self, row: str, motion: str, target: tuple[str, str], seed: int) -> Result:
+        """Make one video, look at it, and keep what was seen."""
+        asked, (subject, place) = MOTIONS[motion], target
+        deltas = [(self._learned(motion, ROWS[row]), ROWS[row].strength)] if ROWS[row].motion else []
+        began = time.monotonic()
+        video = motions.generate(
+            self.backbone,
+            f"a {subject} is {asked.verb} {world.PLACES[place][0]}",
+            deltas=deltas,
+            noise=ROWS[row].noise if deltas else None,
+            guidance=ROWS[row].guidance,
+            steps=ROWS[row].steps,
+            seed=seed,
+        )
+        seconds = time.monotonic() - began
+        seen = oracle.subject(video.frames)
+        way = [(each.x, each.y) for each in oracle.track(video.frames, subject)]
+        result = {
+            "asked": key(row, motion, target, seed),
+            "row": row,
+            "cosine": round(oracle.displacement_cosine(asked.way, way), 4),
+            "subject": seen == subject,
+            "place": oracle.place(video.frames) == place,
+            "leak": seen == asked.subject,
+            "seen": seen,
+            "seconds": round(seconds, 1),
+        }
+        clip.write(video, self.video(result["asked"]), metadata={}, replace=True)
+        with self._results.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(result) + "\n")
+        return result
+
+    def video(self, asked: str) -> Path:
+        folder = self.folder / "videos"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{_digest(asked + self.backbone.revision)}.webp"
+
+    def _learned(self, motion: str, row: Row) -> Delta:
+        recipe = RECIPES["vmc"].adjusted({**self.backbone.spec.recipe, **row.recipe})
+        told = [motion, recipe.to_card(), row.keep_prompt, self.backbone.revision]
+        name = f"m_{_digest(json.dumps(told))}"
+        if not self._store.path(name).exists():
+            delta = motions.learn(
+                self.backbone,
+                [MOTIONS[motion].clip()],
+                name=name,
+                prompt=MOTIONS[motion].prompt,
+                recipe=recipe,
+                seed=0,
+                keep_prompt=row.keep_prompt,
+            )
+            with self._store.writing(name) as slot:
+                delta.save(slot)
+        return Delta.load(self._store, name)
+
+
+def key(row: str, motion: str, target: tuple[str, str], seed: int) -> str:
+    """What was asked of one video. What the row's name stands for is a part of it."""
+    return json.dumps([repr(ROWS[row]), motion, *target, seed])
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def table(results: Sequence[Result]) -> str:
+    """A row of Markdown for each row that was measured; the cosine's quartiles are its spread."""
+    lines = [
+        "| row | cosine (quartiles) | share >= 0.8 | subject | place | leak | all right | videos |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in dict.fromkeys(result["row"] for result in results):
+        mine = [result for result in results if result["row"] == row]
+        cosines = [result["cosine"] for result in mine]
+        low, middle, high = np.quantile(cosines, [0.25, 0.5, 0.75])
+        right = [r["cosine"] >= 0.8 and r["subject"] and r["place"] and not r["leak"] for r in mine]
+        shares = [
+            statistics.fmean(share)
+            for share in (
+                [cosine >= 0.8 for cosine in cosines],
+                *([result[name] for result in mine] for name in ("subject", "place", "leak")),
+                right,
+            )
+        ]
+        told = " | ".join(f"{share:.2f}" for share in shares)
+        lines.append(f"| {row} | {middle:.2f} ({low:.2f} to {high:.2f}) | {told} | {len(mine)} |")
+    return "\n".join(lines)
+
+
+def sheet(bench: Bench, row: str, results: Sequence[Result]) -> None:
+    """The best, the median and the worst video of a row, by cosine."""
+    mine = sorted((r for r in results if r["row"] == row), key=lambda r: -r["cosine"])
+    shown, labels = [], []
+    for result in (mine[0], mine[len(mine) // 2], mine[-1]):
+        read = clip.read(
+            bench.video(result["asked"]), frames=world.FRAMES, height=world.SIZE, width=world.SIZE
+        )
+        _, motion, subject, place, seed = json.loads(result["asked"])
+        shown += [MOTIONS[motion].clip(), Clip(read.frames, world.FPS)]
+        labels += [
+            motion,
+            f"{subject} in {place}, seed {seed}: {result['cosine']:.2f}, seen {result['seen']}",
+        ]
+    clip.sheet(shown, bench.folder / f"{row.replace(' ', '_')}.png", labels, replace=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--motions", nargs="+", choices=list(WAYS), default=list(WAYS))
-    parser.add_argument("--noises", nargs="+", choices=NOISES, default=list(NOISES))
-    parser.add_argument("--targets", type=int, default=3)
-    parser.add_argument("--ranks", nargs="+", default=["default"], help="numbers, 'full' or 'default'")
-    parser.add_argument("--rates", nargs="+", type=float, default=[None])
-    parser.add_argument("--steps", nargs="+", type=int, default=[None])
-    parser.add_argument("--strength", type=float, default=1.0, help="0 is the baseline of inversion only")
-    parser.add_argument("--guidance", type=float, default=None)
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW")
+    parser.add_argument(
+        "--motions", nargs="+", choices=list(MOTIONS), default=list(MOTIONS), metavar="MOTION"
+    )
+    parser.add_argument("--targets", type=int, default=3, help="prompts for each motion, at most 3")
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("out/bench"))
     asked = parser.parse_args()
-    spec = backbones.find("sprites")
-    backbone = backbones.load(spec)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for rank in asked.ranks:
-        for rate in asked.rates:
-            for steps in asked.steps:
-                changes = dict(spec.recipe)
-                changes |= {} if rank == "default" else {"rank": None if rank == "full" else int(rank)}
-                changes |= {} if rate is None else {"learning_rate": rate}
-                changes |= {} if steps is None else {"steps": steps}
-                recipe = RECIPES["vmc"].adjusted(changes)
-                label = f"rank {recipe.rank or 'full'}, rate {recipe.learning_rate:g}, {recipe.steps} steps"
-                learned = {name: _learned(backbone, name, recipe) for name in asked.motions}
-                for noise in asked.noises:
-                    rows.append({"recipe": label, **_measured(backbone, learned, noise, asked)})
-                    print(json.dumps(rows[-1]), flush=True)
-    (asked.out / "methods.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
-
-
-def _learned(backbone, name: str, recipe) -> Delta:
-    subject, place = CLIPS[name]
-    scene = world.Scene(place, 11, (world.actor(subject, WAYS[name], 0.4),))
-    clip = Clip(drawing.render(scene), world.FPS)
-    return motions.learn(
-        backbone, [clip], name="bench", prompt=f"a {subject} is moving in {place}", recipe=recipe, seed=0
-    )
-
-
-def _measured(backbone, learned: dict[str, Delta], noise: str, asked) -> dict[str, object]:
-    cosines, right, sheet = [], [], []
-    for name, delta in learned.items():
-        for seed, (subject, place) in enumerate(TARGETS[: asked.targets]):
-            where = random.Random(0).choice(world.PLACES[place][:1])
-            video = motions.generate(
-                backbone,
-                f"a {subject} is moving {where}",
-                deltas=[(delta, asked.strength)],
-                noise=noise,
-                guidance=asked.guidance,
-                seed=seed,
-            )
-            found = oracle.track(video.frames, subject)
-            cosines.append(oracle.displacement_cosine(WAYS[name], [(s.x, s.y) for s in found]))
-            right.append(oracle.place(video.frames) == place)
-            sheet.append(np.concatenate(list(video.frames), axis=1))
-    Image.fromarray(np.concatenate(sheet)).save(asked.out / f"{noise}.png")
-    return {
-        "noise": noise,
-        "cosine": round(statistics.median(cosines), 3),
-        "above 0.8": round(sum(c >= 0.8 for c in cosines) / len(cosines), 2),
-        "place": round(sum(right) / len(right), 2),
-        "videos": len(cosines),
-    }
+    bench = Bench(asked.out)
+    todo = [
+        (row, motion, target, seed)
+        for row in asked.rows
+        for motion in asked.motions
+        for target in TARGETS[: asked.targets]
+        for seed in range(asked.seeds)
+    ]
+    done, began, made = bench.results(), time.monotonic(), 0
+    missing = len({key(*each) for each in todo} - done.keys())
+    results = []
+    for row, motion, target, seed in todo:
+        name = key(row, motion, target, seed)
+        if name not in done:
+            done[name] = bench.measure(row, motion, target, seed)
+            made += 1
+            left = (time.monotonic() - began) / made * (missing - made)
+            print(f"{made}/{missing}, {left / 60:.0f} min left: {json.dumps(done[name])}", flush=True)
+        results.append({**done[name], "row": row})
+    for row in asked.rows:
+        sheet(bench, row, results)
+    (asked.out / "table.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
+    (asked.out / "table.md").write_text(table(results) + "\n", encoding="utf-8")
+    print(table(results))
 
 
 if __name__ == "__main__":

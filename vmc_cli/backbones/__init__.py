@@ -25,8 +25,8 @@ class Spec:
     ``family`` names the module in this package that loads it. ``folder`` holds the files in diffusers layout
     when they came with the package or are the user's own; ``repository`` and ``revision`` say where they come
     from otherwise. Sizes in pixels, ``fps`` in frames per second. ``recipe`` holds the numbers of a recipe
-    that suit this model better than a paper's. ``reconstruction_floor`` (dB) is the PSNR that its codec
-    reaches on clips it can draw.
+    that suit this model better than a paper's. ``reconstruction_floor`` (dB) is what
+    `motions.reconstruction` gives for clips that it can draw.
     """
 
     name: str

@@ -32,6 +32,7 @@ def command(
     count: options.Count = 1,
     out: options.Out = None,
     strength: options.Strength = 1.0,
+    sheet: options.Sheet = None,
     force: options.Force = False,
     backbone: options.MotionsBackbone = None,
     json: options.Json = False,
@@ -53,6 +54,7 @@ def command(
         count=count,
         out=out,
         strength=strength,
+        sheet=sheet,
         force=force,
     )
     generating.carry_out(generating.planned(wish), json)

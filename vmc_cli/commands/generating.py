@@ -18,7 +18,7 @@ from registry.store import Store
 from vmc_cli import backbones, prompts, terminal
 from vmc_cli.backbones import Spec
 from vmc_cli.commands import options
-from vmc_cli.errors import DiskError, ExistsError, IncompatibleError, NotFoundError, UsageError
+from vmc_cli.errors import ExistsError, IncompatibleError, UsageError
 from vmc_cli.progress import Progress
 from vmc_cli.recipes import NOISES
 
@@ -43,6 +43,7 @@ class Wish:
     count: int = 1
     out: Path | None = None
     strength: float = 1.0
+    sheet: Path | None = None
     force: bool = False
 
 
@@ -64,6 +65,7 @@ def planned(wish: Wish) -> Plan:
     options.finite("--strength", wish.strength)
     if wish.noise is not None and wish.noise not in NOISES:
         raise UsageError(f"No start noise is called {wish.noise!r}.", f"Choose one of {', '.join(NOISES)}.")
+    options.sheet(wish.sheet, force=wish.force)
     motions = tuple(_with_strength(text, wish.strength) for text in wish.motions)
     if wish.noise not in (None, "random") and not motions:
         raise UsageError(f"The noise {wish.noise} is made from a motion.", "Name one with --motion.")
@@ -76,15 +78,17 @@ def planned(wish: Wish) -> Plan:
 
 def carry_out(plan: Plan, as_json: bool) -> None:
     """Generate the videos of a plan, one a seed, and print the path of each as soon as it is written."""
-    from vmc_cli import delta, motions
+    from vmc_cli import motions
+    from vmc_cli.delta import Delta
     from vmc_cli.noise import DEFAULT_NOISE
     from vmc_cli.sampling import GUIDANCE
 
     wish, store = plan.wish, Store.default()
     noise = wish.noise or (DEFAULT_NOISE if plan.motions else "random")
     guidance = GUIDANCE if wish.guidance is None else wish.guidance
-    deltas = [(delta.Delta.load(store, name), strength) for name, strength in plan.motions]
+    deltas = [(Delta.load(store, name), strength) for name, strength in plan.motions]
     backbone = backbones.load(plan.spec)
+    rows = [(delta.preview, f"learned: {delta.card.prompt_used}") for delta, _ in deltas]
     for number, target in enumerate(plan.targets):
         seed = wish.seed + number
         video = motions.generate(
@@ -113,11 +117,14 @@ def carry_out(plan: Plan, as_json: bool) -> None:
         path = _write(
             video, target, plan.wish, {"motions": worded, **{key: str(facts[key]) for key in facts}}
         )
+        rows.append((video, f"seed {seed}: {plan.prompt}"))
         if as_json:
             named = [{"name": name, "strength": strength} for name, strength in plan.motions]
             terminal.emit_json({"video": str(path), **facts, "motions": named, "warnings": terminal.warnings})
         else:
             terminal.emit_path(path)
+    if wish.sheet:
+        _write_sheet(rows, wish.sheet, wish.force)
 
 
 def _with_strength(text: str, strength: float) -> tuple[str, float]:
@@ -168,10 +175,7 @@ def _targets(wish: Wish, prompt: str) -> tuple[Path, ...]:
                 f"{out} cannot be written: {suffix} is no format for videos.",
                 f"Choose {', '.join(SUFFIXES)}, or no suffix for a folder of PNGs.",
             )
-    if not folder.is_dir():
-        raise NotFoundError(f"There is no folder {folder}.", "Create it first, or choose another with --out.")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise DiskError(f"The folder {folder} cannot be written to.", "Choose another with --out.")
+    options.writable_folder(folder, "--out")
     # A seed is in the name where it was chosen, or tells several videos apart.
     seeds = range(wish.seed, wish.seed + wish.count)
     numbered = wish.count > 1 or (wish.seed != 0 and not _is_file(out))
@@ -211,6 +215,12 @@ def _write(video: Clip, target: Path, wish: Wish, metadata: Mapping[str, str]) -
         except Exists:
             continue
     raise AssertionError  # the numbers do not end
+
+
+def _write_sheet(rows: Sequence[tuple[Clip, str]], path: Path, force: bool) -> None:
+    from vmc_cli import clip
+
+    clip.sheet([shown for shown, _ in rows], path, [label for _, label in rows], replace=force)
 
 
 def _numbered(path: Path) -> Iterator[Path]:

@@ -24,6 +24,7 @@ def command(
     replace: options.Replace = False,
     checkpoint_every: options.CheckpointEvery = None,
     resume: options.Resume = False,
+    sheet: options.Sheet = None,
     dry_run: options.DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -51,5 +52,6 @@ def command(
         replace=replace,
         checkpoint_every=checkpoint_every,
         resume=resume,
+        sheet=sheet,
     )
     learning.carry_out(wish, dry_run=dry_run, as_json=json)

@@ -46,6 +46,7 @@ class Wish:
     replace: bool = False
     checkpoint_every: int | None = None
     resume: bool = False
+    sheet: Path | None = None
     backward: bool = False
 
 
@@ -94,6 +95,7 @@ def planned(wish: Wish) -> Plan:
     prompt = options.worded("prompt", wish.prompt)
     options.finite("--learning-rate", wish.learning_rate, above=0)
     options.finite("--sample-fps", wish.sample_fps, above=0)
+    options.sheet(wish.sheet, force=wish.replace)
     part = options.trimmed(wish.trim)
     spec = backbones.find(wish.backbone)
     recipe = _recipe(wish, spec)
@@ -112,7 +114,7 @@ def planned(wish: Wish) -> Plan:
 
 
 def clips_of(plan: Plan) -> list[Clip]:
-    """Read and fit the clips, each in a child process. Raises ClipError; warns when nothing moves."""
+    """Read and fit the clips, each in a child process. Raises ClipError; warns of stillness and of cuts."""
     from vmc_cli import clip
 
     spec, found = plan.spec, []
@@ -127,6 +129,9 @@ def clips_of(plan: Plan) -> list[Clip]:
         )
         if clip.is_still(read):
             terminal.warn(f"Nothing moves in {path}; choose another part with --trim.")
+        elif (cut := clip.find_cut(read)) is not None:
+            at = cut + ((plan.part[0] or 0.0) if plan.part else 0.0)
+            terminal.warn(f"{path} cuts to another shot at {at:.1f} s; choose one shot with --trim.")
         found.append(read.reversed() if plan.wish.backward else read)
     return found
 
@@ -196,6 +201,9 @@ def learned(plan: Plan) -> Card:
             )
             delta.save(slot)
         checkpoint.clear()
+        if plan.wish.sheet:
+            labels = [f"{source.name}: {plan.prompt_used}" for source in sources]
+            clip.sheet(clips, plan.wish.sheet, labels, replace=plan.wish.replace)
         return replace(delta.card, name=slot.name)
 
 
@@ -222,7 +230,7 @@ def _resumable(checkpoint: Checkpoint) -> Iterator[None]:
 
 
 def _warn_if_unlike(spec: Spec, path: Path, decibels: float) -> None:
-    """Say so when the backbone's own codec cannot draw the clip."""
+    """Say so when the backbone itself cannot draw the clip."""
     floor = spec.reconstruction_floor
     if floor is not None and decibels < floor:
         far = f"{path} is far from what {spec.name} can draw ({decibels:.0f} dB, {floor:.0f} dB is good)."

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from vmc_cli import recipes, terminal
-from vmc_cli.errors import UsageError
+from vmc_cli.errors import DiskError, ExistsError, NotFoundError, UsageError
 
 DEFAULT_BACKBONE = "sprites"
 
@@ -182,6 +182,10 @@ Out = Annotated[
         "  [default: named after the prompt, here]",
     ),
 ]
+Sheet = Annotated[
+    Path | None,
+    typer.Option("--sheet", metavar="FILE.png", help="Also write a picture of all frames, side by side."),
+]
 Strength = Annotated[
     float,
     typer.Option("--strength", metavar="X", help="How strongly motions act; 0 is not at all, 1 as learned."),
@@ -211,6 +215,25 @@ def trimmed(text: str | None) -> tuple[float | None, float | None] | None:
     if known != sorted(set(known)):
         raise UsageError(f"--trim {text} ends before it begins.", "Write seconds as FROM:TO, like 1.5:4")
     return part
+
+
+def sheet(path: Path | None, *, force: bool) -> None:
+    """Raise UsageError, NotFoundError, DiskError or ExistsError unless a sheet can be written to `path`."""
+    if path is None:
+        return
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"{path} cannot be written: a sheet is a PNG.", "Let its name end in .png.")
+    writable_folder(path.parent, "--sheet")
+    if os.path.lexists(path) and not force:
+        raise ExistsError(f"{path} exists already.", "Choose another --sheet.")
+
+
+def writable_folder(folder: Path, option: str) -> None:
+    """Raise NotFoundError or DiskError unless files can be made in `folder`."""
+    if not folder.is_dir():
+        raise NotFoundError(f"There is no folder {folder}.", f"Create it first, or choose another {option}.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise DiskError(f"The folder {folder} cannot be written to.", f"Choose another {option}.")
 
 
 def ranked(text: str | None) -> dict[str, int | None]:

@@ -41,6 +41,7 @@ def command(
     count: options.Count = 1,
     out: options.Out = None,
     strength: options.Strength = 1.0,
+    sheet: options.Sheet = None,
     force: options.Force = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -62,6 +63,7 @@ def command(
         count=count,
         out=out,
         strength=strength,
+        sheet=sheet,
         force=force,
     )
     if _is_learned(motion):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from registry.store import Store
 from tests.vmc_cli.commands.conftest import Run, parsed
@@ -47,6 +48,19 @@ def test_a_video_remembers_how_it_was_made(run: Run, learned: str, here: Path) -
     assert (kept["seed"], kept["steps"], kept["backbone"]) == ("3", "2", "tiny")
     assert kept["noise"] in ("inverted", "blend", "low-frequency", "motion")
     assert str(here) not in str(kept)
+
+
+def test_a_sheet_shows_the_learned_clip_and_every_video(run: Run, learned: str, here: Path) -> None:
+    ran = run("generate", CITY, "-m", learned, "--count", "2", "--sheet", "sheet.png", *FAST)
+    assert ran.rc == 0, ran.stderr
+    with Image.open(here / "sheet.png") as sheet:
+        assert sheet.size == (4 * (SIZE + 2) + 2, 3 * (SIZE + 16 + 2) + 2)
+        page = np.asarray(sheet)
+    shown = page[2 + (16 + SIZE + 2) + 16 :][:SIZE, 2 : 2 + SIZE]
+    video = frames(here / "chicken_walking_in_a_city_seed0.mp4")[0]
+    assert np.abs(shown.astype(int) - video).mean() < 8  # the video is compressed
+    again = run("generate", CITY, "-m", learned, "--sheet", "sheet.png", *FAST)
+    assert (again.rc, len(list(here.glob("*.mp4")))) == (6, 2)
 
 
 def test_same_seed_same_pixels_and_another_seed_others(run: Run, learned: str, here: Path) -> None:

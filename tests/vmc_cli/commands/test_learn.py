@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from registry.store import Store
 from tests.vmc_cli.commands.conftest import Run, draw, parsed
+from tests.vmc_cli.conftest import SIZE
 from vmc_cli import backbones, progress
 from vmc_cli.errors import Stopped
 
@@ -103,6 +105,34 @@ def test_a_still_clip_is_learned_with_a_warning(run: Run, tiny: str, here: Path)
     ran = run("learn", draw(here / "still", step=0), *SEAGULL, "--backbone", tiny, "--steps", "1")
     assert ran.rc == 0
     assert [line for line in ran.stderr.splitlines() if line.startswith("warning: Nothing moves in")]
+
+
+def test_a_clip_of_two_shots_is_learned_with_a_warning(run: Run, tiny: str, here: Path) -> None:
+    for number in range(4):
+        picture = np.full((SIZE, SIZE, 3), (40, 60, 80) if number < 2 else (250, 200, 30), np.uint8)
+        picture[10:20, 4 * number : 4 * number + 10] = 255
+        (here / "shots").mkdir(exist_ok=True)
+        Image.fromarray(picture).save(here / "shots" / f"{number}.png")
+    ran = run("learn", here / "shots", *SEAGULL, "--backbone", tiny, "--steps", "1")
+    assert ran.rc == 0
+    assert "shots cuts to another shot at 0.2 s" in ran.stderr
+
+
+def test_a_sheet_shows_the_clip_that_was_learned(run: Run, tiny: str, clip: Path, here: Path) -> None:
+    ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "1", "--sheet", "sheet.png")
+    assert ran.rc == 0, ran.stderr
+    with Image.open(here / "sheet.png") as sheet:
+        assert sheet.size == (4 * (SIZE + 2) + 2, SIZE + 16 + 2 + 2)
+
+
+@pytest.mark.parametrize(("sheet", "rc"), [("sheet.jpg", 2), ("nowhere/sheet.png", 5), ("taken.png", 6)])
+def test_a_sheet_that_cannot_be_written_is_refused_before_learning(
+    *, sheet: str, rc: int, run: Run, tiny: str, clip: Path, here: Path, store: Store
+) -> None:
+    (here / "taken.png").touch()
+    ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--sheet", sheet)
+    assert ran.rc == rc
+    assert not store.entries()
 
 
 @pytest.mark.parametrize(("floor", "warned"), [(200.0, True), (-200.0, False)])

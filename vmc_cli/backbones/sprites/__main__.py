@@ -20,6 +20,9 @@ def main() -> None:
     parser.add_argument("--further", action="store_true", help="start from the weights in this package")
     parser.add_argument("--batch", type=int, default=12, help="clips a step")
     parser.add_argument("--rate", type=float, default=6e-4, help="the highest learning rate")
+    parser.add_argument(
+        "--images", type=float, default=0.2, help="share of the time with single frames first"
+    )
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -44,7 +47,7 @@ def main() -> None:
         batch=asked.batch,
         pool=200 * asked.batch,
         rate=asked.rate,
-        images=0.0 if asked.further else 0.2,
+        images=asked.images,
         seed=asked.seed,
         keep=lambda unet, text: training.save(asked.out, unet=unet, text_encoder=text),
     )

@@ -41,14 +41,14 @@ def place_bank(variants: int) -> Tensor:
     return torch.from_numpy(np.round((np.array(looks) + 1) * 127.5).astype(np.uint8))
 
 
-def drawn(rng: random.Random, count: int, bank: Tensor) -> tuple[Tensor, list[str]]:
-    """Random clips (count, F, 3, SIZE, SIZE) in [-1, 1] with their captions."""
+def drawn(rng: random.Random, count: int, bank: Tensor) -> tuple[Tensor, list[str], Tensor]:
+    """Random clips (count, F, 3, SIZE, SIZE) in [-1, 1], their captions, and the places without anyone."""
     scenes, captions = zip(*(world.draw(rng) for _ in range(count)), strict=True)
     order = {name: index for index, name in enumerate(world.PLACES)}
     rows = torch.tensor([order[s.place] for s in scenes], device=bank.device)
     looks = torch.tensor([s.variant % bank.shape[1] for s in scenes], device=bank.device)
     places = bank[rows, looks].float() / 127.5 - 1
-    return draw(scenes, places), [world.beside_strange_words(c, rng) for c in captions]
+    return draw(scenes, places), [world.beside_strange_words(c, rng) for c in captions], places
 
 
 # ---------------------------------------------------------------------------------------------- autoencoder
@@ -110,7 +110,7 @@ def train_vae(
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1, (step + 1) / 20) * (1 - done)
         if step % 64 == 0:  # a fresh pool: drawing is batched, and frames of one clip are kept apart
-            video, _ = drawn(rng, batch * 8, bank)
+            video, _, _ = drawn(rng, batch * 8, bank)
             frames = video.flatten(0, 1)
             strange = torch.rand(len(frames), generator=generator).to(device) < 0.3
             frames[strange] = _unfamiliar(frames[strange], generator)
@@ -139,7 +139,7 @@ def train_vae(
         if step % 200 == 199:
             psnr = -10 * math.log10(F.mse_loss(restored, frames).item() / 4)
             print(f"vae {step + 1} loss {loss.item():.4f}, psnr {psnr:.2f}, {done:.1%} done")
-    video, _ = drawn(random.Random(seed + 1), 64, bank)
+    video, _, _ = drawn(random.Random(seed + 1), 64, bank)
     with torch.no_grad():
         latents = torch.cat([vae.encode(part).latent for part in video.flatten(0, 1).split(64)])
     vae.register_to_config(scaling_factor=float(1 / latents.std()))
@@ -211,17 +211,24 @@ def new_scheduler() -> DDIMScheduler:
 
 
 @torch.no_grad()
-def latent_pool(vae: AutoencoderDC, rng: random.Random, count: int, bank: Tensor) -> tuple[Tensor, list[str]]:
-    """Encoded random clips (count, LATENTS, F, h, w) in half precision, with their captions."""
-    parts, captions = [], []
+def latent_pool(
+    vae: AutoencoderDC, rng: random.Random, count: int, bank: Tensor
+) -> tuple[Tensor, list[str], Tensor]:
+    """Encoded random clips (count, LATENTS, F, h, w) in half precision, their captions, where someone is.
+
+    The last, (count, 1, F, h, w), is the share of each latent's pixels that differ from the empty place.
+    """
+    parts, captions, filled = [], [], []
     while len(captions) < count:
-        video, words = drawn(rng, min(256, count - len(captions)), bank)
+        video, words, places = drawn(rng, min(256, count - len(captions)), bank)
         with torch.autocast(bank.device.type, dtype=torch.bfloat16):
             frames = video.flatten(0, 1).contiguous(memory_format=torch.channels_last)
             latents = vae.encode(frames).latent * vae.config.scaling_factor
         parts.append(latents.unflatten(0, video.shape[:2]).transpose(1, 2).half())
         captions += words
-    return torch.cat(parts), captions
+        differs = (video - places[:, None]).abs().amax(2, keepdim=True) > 0.1
+        filled.append(F.avg_pool3d(differs.float(), (1, 8, 8)).transpose(1, 2))
+    return torch.cat(parts), captions, torch.cat(filled)
 
 
 class Average:
@@ -271,7 +278,8 @@ def train_unet(  # noqa: PLR0915
     """Teach text encoder and denoiser together, in place: v-prediction with min-SNR weights.
 
     The first part (`images` of the whole) sees single frames, later one step in twelve does, so that both
-    images and clips work. The rate falls to zero at the end; `keep` gets the averaged networks now and then.
+    images and clips work. What covers a place counts more than the place, less and less so: subjects are
+    small, and learnt last. The rate falls to zero at the end; `keep` gets the averaged networks now and then.
     """
     device = next(unet.parameters()).device
     torch.manual_seed(seed)
@@ -284,7 +292,7 @@ def train_unet(  # noqa: PLR0915
     bank = place_bank(48).to(device)
     vae = vae.to(device).to(memory_format=torch.channels_last)
     started = time.time()
-    latents, captions = latent_pool(vae, rng, pool, bank)
+    latents, captions, filled = latent_pool(vae, rng, pool, bank)
     print(f"drew {pool} clips in {time.time() - started:.0f} s")
     alphas = new_scheduler().alphas_cumprod.to(device)
     ratio = alphas / (1 - alphas)
@@ -299,17 +307,18 @@ def train_unet(  # noqa: PLR0915
             break
         if step % 8 == 0:  # a pool that changes slowly: the oldest clips give way
             count = min(2 * batch, pool)
-            fresh, words = latent_pool(vae, rng, count, bank)
             first = step // 8 * count % (pool - count + 1)
-            latents[first : first + count], captions[first : first + count] = fresh, words
+            part = slice(first, first + count)
+            latents[part], captions[part], filled[part] = latent_pool(vae, rng, count, bank)
         for group in optimizer.param_groups:
             group["lr"] = rate * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * done))
         single = done < images or torch.rand((), generator=host) < 0.08
         rows = torch.randint(0, pool, (batch * 8 if single else batch,), generator=host)
-        clean = latents[rows.to(device)].float()
+        clean, subject = latents[rows.to(device)].float(), filled[rows.to(device)]
         if single:
             moments = torch.randint(0, world.FRAMES, (len(rows),), generator=host)
-            clean = clean[torch.arange(len(rows)), :, moments][:, :, None]
+            each = torch.arange(len(rows))
+            clean, subject = clean[each, :, moments][:, :, None], subject[each, :, moments][:, :, None]
         chosen = ["" if torch.rand((), generator=host) < 0.1 else captions[row] for row in rows]
         words = tokenizer(chosen, padding="max_length", truncation=True, return_tensors="pt").input_ids
         times = draw_times(len(rows), host).to(device)
@@ -320,7 +329,8 @@ def train_unet(  # noqa: PLR0915
             embedding = text(words.to(device)).last_hidden_state
             predicted = unet(noisy, times, embedding).sample
         wanted = level.sqrt() * noise - (1 - level).sqrt() * clean
-        error = (predicted.float() - wanted).pow(2).mean((1, 2, 3, 4))
+        emphasis = 1 + 4 * max(0.0, 1 - 1.3 * done) * subject
+        error = (emphasis * (predicted.float() - wanted).pow(2)).mean((1, 2, 3, 4))
         loss = (error * weights[times]).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -1,0 +1,134 @@
+"""What the method bench asks: motions that the embedded model was never taught, prompts, rows to compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import cos, pi, sin
+from typing import Any
+
+from vmc_cli.backbones.sprites import drawing, world
+from vmc_cli.clip import Clip
+
+N = world.FRAMES
+Way = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A clip to learn: a sprite that the model never saw on a way that it was never taught."""
+
+    subject: str
+    place: str
+    verb: str
+    way: Way
+    scales: tuple[float, ...] = (1.0,) * N
+    angles: tuple[float, ...] = (0.0,) * N
+
+    @property
+    def prompt(self) -> str:
+        return f"a {self.subject} is {self.verb} {world.PLACES[self.place][0]}"
+
+    def clip(self) -> Clip:
+        actor = world.actor(self.subject, self.way, 0.4, scales=self.scales, angles=self.angles)
+        return Clip(drawing.render(world.Scene(self.place, 11, (actor,))), world.FPS)
+
+
+def _way(x: Any, y: Any) -> Way:
+    """Coordinates as functions of the time from 0 to 1."""
+    return tuple((x(i / (N - 1)), y(i / (N - 1))) for i in range(N))
+
+
+def _turn(share: float) -> float:
+    return 2 * pi * share * (N - 1) / N
+
+
+MOTIONS: Mapping[str, Motion] = {
+    "circle": Motion(
+        "ladybug", "grass", "circling",
+        _way(lambda u: 0.5 + 0.24 * cos(_turn(u)), lambda u: 0.5 + 0.24 * sin(_turn(u))),
+    ),
+    "zigzag": Motion(
+        "robot", "city", "zigzagging",
+        tuple((0.22 + 0.08 * i, 0.66 if i % 4 in (0, 3) else 0.34) for i in range(N)),
+    ),
+    "bounce": Motion(
+        "apple", "snow", "bouncing",
+        _way(lambda u: 0.22 + 0.56 * u, lambda u: 0.74 - 0.44 * abs(sin(2 * pi * u))),
+    ),
+    "to-and-fro": Motion(
+        "taxi", "beach", "going to and fro",
+        _way(lambda u: 0.5 - 0.27 * cos(2 * pi * u), lambda u: 0.55),
+    ),
+    "figure eight": Motion(
+        "bird", "sky", "flying in a figure eight",
+        _way(lambda u: 0.5 + 0.28 * sin(_turn(u)), lambda u: 0.5 + 0.22 * sin(2 * _turn(u))),
+    ),
+    "spiral": Motion(
+        "flower", "forest", "spiralling",
+        _way(
+            lambda u: 0.5 + (0.08 + 0.2 * u) * cos(1.3 * _turn(u)),
+            lambda u: 0.5 + (0.08 + 0.2 * u) * sin(1.3 * _turn(u)),
+        ),
+    ),
+    "stop-and-go": Motion(
+        "turtle", "desert", "stopping and going",
+        tuple((0.24 + 0.13 * step, 0.6) for step in (0, 1, 2, 2, 2, 3, 4, 4)),
+    ),
+    "shake": Motion(
+        "ufo", "space", "shaking",
+        tuple((0.5 + 0.1 * (-1) ** i, 0.5) for i in range(N)),
+    ),
+    "turn and rise": Motion(
+        "mushroom", "volcano", "tumbling upward",
+        _way(lambda u: 0.5, lambda u: 0.74 - 0.46 * u), angles=tuple(2 * pi * i / N for i in range(N)),
+    ),
+    "swell and drift": Motion(
+        "dolphin", "sea", "swelling and drifting",
+        _way(lambda u: 0.3 + 0.4 * u, lambda u: 0.5),
+        scales=tuple(1 - 0.35 * sin(2 * pi * i / (N - 1)) for i in range(N)),
+    ),
+}  # fmt: skip
+
+TARGETS: tuple[tuple[str, str], ...] = (("penguin", "desert"), ("airplane", "sky"), ("tiger", "forest"))
+"""Who is to move in the same way, and where."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: how a motion is learned, and how it is used."""
+
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    """Changes to the default recipe."""
+    noise: str | None = None
+    strength: float = 1.0
+    keep_prompt: bool = False
+    motion: bool = True
+    guidance: float | None = None
+    steps: int = 50
+
+
+_SPATIAL = tuple(
+    f"spatial-{kind}-attention/{matrix}" for kind in ("self", "cross") for matrix in ("to_q", "to_k", "to_v")
+)
+
+ROWS: Mapping[str, Row] = {
+    "default": Row(),
+    "no motion": Row(motion=False),
+    "inversion only": Row(noise="inverted", strength=0.0),
+    "paper: full, inverted noise": Row({"rank": None}, noise="inverted"),
+    **{f"rank {rank or 'full'}": Row({"rank": rank}) for rank in (4, 8, 16, 32, None)},
+    **{f"loss {loss}": Row({"loss": loss}) for loss in ("residual-cosine-abs", "residual-l2", "mse")},
+    "spatial attention instead": Row({"trains": _SPATIAL}),
+    "prompt kept": Row(keep_prompt=True),
+    **{
+        f"noise {noise}": Row(noise=noise)
+        for noise in ("inverted", "blend", "low-frequency", "motion", "random")
+    },
+    **{f"rate {rate:g}": Row({"learning_rate": rate}) for rate in (1e-4, 3e-4, 1e-3, 2e-3)},
+    **{f"{steps} steps": Row({"steps": steps}) for steps in (100, 200, 800)},
+    **{f"guidance {scale:g}": Row(guidance=scale) for scale in (1.0, 3.0, 5.0, 7.5, 10.0)},
+    **{f"{steps} sampling steps": Row(steps=steps) for steps in (15, 25)},
+    **{f"inversion in {steps}": Row({"inversion_steps": steps}) for steps in (15, 25, 50)},
+    **{f"strength {strength:g}": Row(strength=strength) for strength in (0.5, 1.5)},
+}
