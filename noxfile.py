@@ -51,7 +51,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy --strict on the registry and all of vmc that needs no torch."""
-    tools(session, "mypy", "typer", "rich", "numpy", "platformdirs")
+    tools(session, "mypy", "typer", "numpy", "platformdirs")
     session.run("mypy")
 
 

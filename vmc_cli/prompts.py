@@ -66,24 +66,49 @@ def invariant(prompt: str) -> str:
     "backward", "in a circle" and "riding a horse" stay. Without a verb only white space is tidied.
     """
     words = _without_leading_place(prompt.split())
-    plain = [_plain(word) for word in words]
-    verb = _verb(plain)
+    verb = _verb([_plain(word) for word in words])
     if verb is None:
         return " ".join(prompt.split())
-    kept, cut = words[: verb + 1], False
+    return _sentence(words[: verb + 1] + _after(words, verb)[0])
+
+
+def appearance(prompt: str) -> str:
+    """What `prompt` says of looks: who and where, without what is done; "a cat is running on the grass" ->
+    "a cat on the grass"."""
+    words = _without_leading_place(prompt.split())
+    leading = prompt.split()[: -len(words) or None] if len(words) < len(prompt.split()) else []
+    verb = _verb([_plain(word) for word in words])
+    if verb is None:
+        return " ".join(prompt.split())
+    who = [word for word in words[:verb] if _plain(word) not in _BE]
+    return _sentence(who + _after(words, verb)[1] + leading)
+
+
+def _after(words: Sequence[str], verb: int) -> tuple[list[str], list[str]]:
+    """What follows the verb, divided: what belongs to the motion, and what belongs to the place."""
+    plain = [_plain(word) for word in words]
+    motion: list[str] = []
+    place: list[str] = []
     for begin, end in _phrases(words, plain, verb + 1):
         phrase = plain[begin:end]
         if _is_place(phrase, plain[end:]):
-            cut = True
-            kept += words[end - _manner_at_end(phrase) : end]
+            manner = end - _manner_at_end(phrase)
+            place += words[begin:manner]
+            motion += words[manner:end]
         elif (
-            not cut
+            not place
             or phrase[0] in _PREPOSITIONS
             or _manner_at_end(phrase) == len(phrase)
             or _joins(plain, begin)
         ):
-            kept += words[begin:end]
-    return " ".join(kept).rstrip(" ,;.")
+            motion += words[begin:end]
+        else:
+            place += words[begin:end]
+    return motion, place
+
+
+def _sentence(words: Sequence[str]) -> str:
+    return " ".join(words).rstrip(" ,;.")
 
 
 def name_for(prompt: str) -> str:

@@ -96,6 +96,28 @@ def write_tiny_model(folder: Path, codec: str = "AutoencoderTiny", prediction_ty
     ).save_pretrained(folder / "scheduler")
 
 
+def write_tiny_clip(folder: Path) -> None:
+    """A CLIP model of pictures and words in transformers layout, random weights."""
+    import torch
+    from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
+
+    tokenizer = CLIPTokenizer(vocab=_spelling(), merges=[], model_max_length=TOKENS)
+    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    words = {"vocab_size": len(tokenizer), "max_position_embeddings": TOKENS}
+    ends = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = CLIPConfig(
+            text_config={**small, **words, **ends},
+            vision_config={**small, "image_size": SIZE, "patch_size": 8},
+            projection_dim=12,
+        )
+        CLIPModel(config).save_pretrained(folder)
+    side = {"height": SIZE, "width": SIZE}
+    pictures = CLIPImageProcessor(size={"shortest_edge": SIZE}, crop_size=side)
+    CLIPProcessor(pictures, tokenizer).save_pretrained(folder)
+
+
 def _spelling() -> dict[str, int]:
     """A vocabulary of letters, each also as the last of a word."""
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]

@@ -1,0 +1,94 @@
+"""vmc evaluate measures videos against a motion, and invents no number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.vmc_cli.commands.conftest import Run, draw, parsed
+from tests.vmc_cli.conftest import SIZE, write_tiny_clip
+
+MEASURES = ("motion_fidelity", "text_alignment", "frame_consistency", "appearance_score", "copy_score")
+
+
+@pytest.fixture
+def made(run: Run, learned: str, here: Path) -> Path:
+    """A video that follows the motion, by the model."""
+    ran = run("generate", "a cat is walking in a city", "-m", learned, "--steps", "2", "--out", "cat.webp")
+    assert ran.rc == 0, ran.stderr
+    return here / "cat.webp"
+
+
+def test_the_learned_clip_itself_keeps_all_of_the_motion(run: Run, learned: str, clip: Path) -> None:
+    found = parsed(run("evaluate", clip, "--motion", learned, "--json"))
+    assert found["motion_fidelity"] > 0.9
+
+
+def test_a_clip_that_goes_the_other_way_keeps_less_than_nothing(run: Run, learned: str, here: Path) -> None:
+    (here / "back").mkdir()
+    for number, picture in enumerate(sorted((here / "seagull").iterdir(), reverse=True)):
+        (here / "back" / f"{number}.png").write_bytes(picture.read_bytes())
+    found = parsed(run("evaluate", here / "back", "--motion", learned, "--json"))
+    assert found["motion_fidelity"] < -0.9
+
+
+def test_without_clip_its_rows_say_so(run: Run, learned: str, made: Path) -> None:
+    found = parsed(run("evaluate", made, "--motion", learned, "--json"))
+    for name in MEASURES[1:]:
+        assert found[name] is None
+        assert found["reasons"][name] == "needs CLIP"
+    assert found["prompt"] == "a cat is walking in a city"
+    assert found["oracle"] is None
+    shown = run("evaluate", made, "--motion", learned)
+    assert shown.rc == 0
+    assert shown.stdout.count("needs CLIP") == 4
+
+
+def test_with_clip_all_is_measured(run: Run, learned: str, made: Path, clip: Path, tmp_path: Path) -> None:
+    write_tiny_clip(tmp_path / "clip")
+    arguments = ("--motion", learned, "--clip-model", tmp_path / "clip", "--prompt", "a cat", "--json")
+    found = parsed(run("evaluate", made, *arguments))
+    assert all(-1 <= found[name] <= 1 for name in MEASURES)
+    copy = parsed(run("evaluate", clip, *arguments))
+    assert copy["copy_score"] == pytest.approx(1, abs=1e-3)
+    assert copy["copied"]
+
+
+def test_a_sheet_shows_the_learned_clip_above_the_videos(
+    run: Run, learned: str, made: Path, here: Path
+) -> None:
+    ran = run("evaluate", made, made, "--motion", learned, "--sheet", "sheet.png", "--quiet")
+    assert ran.rc == 0, ran.stderr
+    with Image.open(here / "sheet.png") as sheet:
+        assert sheet.height > 3 * SIZE
+        assert sheet.width > 4 * SIZE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rc"),
+    [
+        (["cat.webp", "--motion", "nobody"], 5),
+        (["nowhere.mp4", "--motion", "seagull_walk"], 5),
+        (["cat.webp", "--motion", "seagull_walk", "--sheet", "a.jpg"], 2),
+        (["cat.webp", "--motion", "seagull_walk", "--clip-model", "nowhere"], 5),
+        (["cat.webp"], 2),
+    ],
+)
+def test_what_cannot_be_measured_is_one_sentence(
+    *, arguments: list[str], rc: int, run: Run, made: Path
+) -> None:
+    ran = run("evaluate", *arguments)
+    assert (ran.rc, ran.stdout) == (rc, "")
+    assert ran.stderr.startswith("error: ")
+
+
+def test_a_broken_video_is_a_bad_clip(run: Run, learned: str, here: Path) -> None:
+    (here / "broken.mp4").write_bytes(b"no video")
+    assert run("evaluate", here / "broken.mp4", "--motion", learned).rc == 3
+
+
+def test_a_folder_of_pictures_of_any_length_is_sampled(run: Run, learned: str, here: Path) -> None:
+    found = parsed(run("evaluate", draw(here / "long", frames=9, step=2), "--motion", learned, "--json"))
+    assert found["motion_fidelity"] > 0.5

@@ -1,0 +1,136 @@
+"""vmc evaluate"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from registry.store import Store
+from vmc_cli import terminal
+from vmc_cli.commands import options
+from vmc_cli.errors import NotFoundError, VmcError
+
+if TYPE_CHECKING:
+    from vmc_cli.clip import Clip
+
+_MEASURES = ("motion_fidelity", "text_alignment", "frame_consistency", "appearance_score", "copy_score")
+
+
+def command(
+    videos: Annotated[list[Path], typer.Argument(metavar="VIDEO", help="Videos that follow the motion.")],
+    *,
+    motion: Annotated[
+        str,
+        typer.Option(
+            "--motion",
+            "-m",
+            metavar="NAME",
+            autocompletion=options.motion_names,
+            help="The motion that they should follow.",
+        ),
+    ],
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt", "-p", metavar="TEXT", help="What they should show.  [default: as they remember]"
+        ),
+    ] = None,
+    clip_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--clip-model",
+            envvar="VMC_CLIP_MODEL",
+            show_envvar=True,
+            metavar="FOLDER",
+            help="A CLIP model in transformers layout; without it, what needs CLIP is left out.",
+        ),
+    ] = None,
+    copy_threshold: Annotated[
+        float,
+        typer.Option(
+            "--copy-threshold",
+            metavar="X",
+            help="From which copy score on a video counts as a copy.",
+        ),
+    ] = 0.9,
+    sheet: options.Sheet = None,
+    force: options.Force = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Measure what videos keep of a motion.
+
+    Motion fidelity compares the ways of points followed through the learned clip and the video: 1 is the same
+    motion, -1 the opposite, 0 an unrelated one or none. Likeness to the prompt and to the learned clip takes
+    a CLIP model.
+    """
+    options.finite("--copy-threshold", copy_threshold)
+    options.sheet(sheet, force=force)
+    for each in (*videos, *([clip_model] if clip_model else ())):
+        if not os.path.lexists(each):
+            raise NotFoundError(f"There is no file {each}.", "Check the path; put quotes around it.")
+    store = Store.default()
+    card = store.card(motion)
+
+    from vmc_cli import clip
+    from vmc_cli.delta import Delta
+    from vmc_cli.evaluation import report
+    from vmc_cli.evaluation.likeness import Likeness
+
+    learned = Delta.load(store, motion).preview
+    model = Likeness(clip_model) if clip_model else None
+    rows = [(learned, f"learned: {card.prompt_used}")]
+    for path in videos:
+        video = clip.read(path, frames=card.frames, height=card.height, width=card.width)
+        said = prompt if prompt is not None else _remembered(path)
+        found = report.measured(
+            learned, video, prompt=said, model=model, of_sprites=card.backbone == "sprites"
+        )
+        rows.append((video, f"{path.name}: motion fidelity {found.motion_fidelity:.2f}"))
+        copied = None if found.copy_score is None else found.copy_score >= copy_threshold
+        facts = {"video": str(path), "motion": motion, "prompt": said, **asdict(found), "copied": copied}
+        if json:
+            terminal.emit_json({**facts, "warnings": terminal.warnings})
+        else:
+            terminal.emit_fields(_fields(facts))
+    if sheet:
+        _write_sheet(rows, sheet, force)
+
+
+def _remembered(path: Path) -> str | None:
+    """The prompt in a video's metadata, where it came from vmc."""
+    from vmc_cli import clip
+
+    try:
+        return clip.read_metadata(path).get("prompt")
+    except VmcError:
+        return None
+
+
+def _fields(facts: dict[str, Any]) -> list[tuple[str, object]]:
+    reasons = facts["reasons"]
+    shown: list[tuple[str, object]] = [("video", facts["video"])]
+    for name in _MEASURES:
+        value = facts[name]
+        shown.append((name.replace("_", " "), reasons.get(name) if value is None else f"{value:.3f}"))
+    if facts["copied"] is not None:
+        shown.append(("copied", "yes" if facts["copied"] else "no"))
+    seen = facts["oracle"]
+    if seen:
+        shown.append(("seen", f"{seen['subject']} in {seen['place']}"))
+        shown.append(("displacement cosine", f"{seen['displacement_cosine']:.3f}"))
+        shown.append(("the clip's own sprite", "leaks" if seen["leak"] else "is gone"))
+    return shown
+
+
+def _write_sheet(rows: list[tuple[Clip, str]], path: Path, force: bool) -> None:
+    """Each clip with the points that were followed drawn in, one under the other."""
+    from vmc_cli import clip
+    from vmc_cli.evaluation import drawn
+
+    pictures = [drawn.with_tracks(shown) for shown, _ in rows]
+    clip.sheet(pictures, path, [label for _, label in rows], replace=force)
