@@ -21,6 +21,18 @@ def test_a_sprite_is_followed_to_within_two_pixels(name: str) -> None:
     assert np.abs(found - np.array(WAY)).max() * world.SIZE < 2
 
 
+@pytest.mark.parametrize("name", ["penguin", "ball", "airplane", "ladybug"])
+def test_a_sprite_is_told_from_all_others(name: str) -> None:
+    video = render(world.Scene("forest", 2, (world.actor(name, WAY, 0.38),)))
+    assert oracle.subject(video) == name
+    assert min(each.share for each in oracle.track(video, name)) > 0.5
+
+
+def test_where_no_sprite_is_none_explains_much() -> None:
+    video = render(world.Scene("sea", 3, ()))
+    assert max(each.share for each in oracle.track(video, "penguin")) < 0.3
+
+
 def test_every_place_is_recognised_behind_a_sprite() -> None:
     rng = random.Random(0)
     for place in world.PLACES:

@@ -254,11 +254,14 @@ class Average:
             mean.copy_(kept)
 
 
-def draw_times(count: int, generator: torch.Generator) -> Tensor:
-    """Half uniform, half around t = 350, where the shapes are decided: above 650 almost all is noise."""
+def draw_times(count: int, middle: float, generator: torch.Generator) -> Tensor:
+    """Timesteps, three in ten uniform, the others around `middle`, a share of all: where shapes are decided.
+
+    Later the picture is told already, earlier all is noise; neither teaches much.
+    """
     uniform = torch.rand(count, generator=generator)
-    middle = torch.sigmoid(torch.randn(count, generator=generator) * 0.9 - 0.6)
-    return (torch.where(torch.rand(count, generator=generator) < 0.5, uniform, middle) * 1000).long()
+    around = (middle + 0.13 * torch.randn(count, generator=generator)).clamp(0.001, 0.999)
+    return (torch.where(torch.rand(count, generator=generator) < 0.3, uniform, around) * 1000).long()
 
 
 def train_unet(  # noqa: PLR0915
@@ -321,7 +324,8 @@ def train_unet(  # noqa: PLR0915
             clean, subject = clean[each, :, moments][:, :, None], subject[each, :, moments][:, :, None]
         chosen = ["" if torch.rand((), generator=host) < 0.1 else captions[row] for row in rows]
         words = tokenizer(chosen, padding="max_length", truncation=True, return_tensors="pt").input_ids
-        times = draw_times(len(rows), host).to(device)
+        # Eight frames tell together what one alone hides: their shapes are decided behind more noise.
+        times = draw_times(len(rows), 0.48 if single else 0.56, host).to(device)
         level = alphas[times].view(-1, 1, 1, 1, 1)
         noise = torch.randn(clean.shape, generator=host).to(device)
         noisy = level.sqrt() * clean + (1 - level).sqrt() * noise

@@ -1,0 +1,55 @@
+"""How the embedded model is taught: what it is shown, and that it can be made from nothing."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from vmc_cli import backbones, motions
+from vmc_cli.backbones import unet3d
+from vmc_cli.backbones.sprites import training, world
+
+
+def test_most_timesteps_lie_where_shapes_are_decided():
+    times = training.draw_times(20_000, 0.5, torch.Generator().manual_seed(0))
+    assert 0 <= int(times.min()) < int(times.max()) <= 999
+    assert 0.7 < ((times > 300) & (times < 700)).float().mean() < 0.9
+    assert (times > 900).float().mean() > 0.02
+
+
+def test_the_same_seed_draws_the_same_clips():
+    bank = training.place_bank(2)
+    first, captions, _ = training.drawn(random.Random(3), 4, bank)
+    again, same, _ = training.drawn(random.Random(3), 4, bank)
+    other, _, _ = training.drawn(random.Random(4), 4, bank)
+    assert torch.equal(first, again)
+    assert captions == same
+    assert not torch.equal(first, other)
+
+
+def test_where_someone_is_counts_more_than_the_empty_place():
+    bank, vae = training.place_bank(2), training.new_vae()
+    latents, captions, filled = training.latent_pool(vae, random.Random(1), 12, bank)
+    size = world.SIZE // 8
+    assert latents.shape == (12, training.LATENTS, world.FRAMES, size, size)
+    assert filled.shape == (12, 1, world.FRAMES, size, size)
+    assert 0 <= filled.min() < filled.max() <= 1
+    assert 0.03 < filled.mean() < 0.5
+    assert len(captions) == 12
+
+
+@pytest.mark.stress
+def test_it_can_be_made_from_nothing(tmp_path: Path):
+    arguments = ["--vae-minutes", "0.1", "--minutes", "0.5", "--batch", "1", "--seed", "3"]
+    module = "vmc_cli.backbones.sprites"
+    subprocess.run([sys.executable, "-m", module, str(tmp_path), *arguments], check=True, timeout=600)
+    spec = replace(backbones.find("sprites"), folder=tmp_path)
+    backbone = unet3d.load(tmp_path, spec, "new", "cpu")
+    video = motions.generate(backbone, "a cat on the grass", steps=2)
+    assert video.frames.shape == (world.FRAMES, world.SIZE, world.SIZE, 3)
