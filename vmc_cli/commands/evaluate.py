@@ -116,7 +116,7 @@ def _fields(facts: dict[str, Any]) -> list[tuple[str, object]]:
     shown: list[tuple[str, object]] = [("video", facts["video"])]
     for name in _MEASURES:
         value = facts[name]
-        shown.append((name.replace("_", " "), reasons.get(name) if value is None else f"{value:.3f}"))
+        shown.append((name.replace("_", " "), reasons.get(name, f"{value:.3f}" if value is not None else "")))
     if facts["copied"] is not None:
         shown.append(("copied", "yes" if facts["copied"] else "no"))
     seen = facts["oracle"]

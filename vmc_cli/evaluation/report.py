@@ -37,9 +37,13 @@ def measured(
     learned: Clip, video: Clip, *, prompt: str | None, model: Likeness | None, of_sprites: bool
 ) -> Report:
     """Compare ``video`` with what was ``learned``, of equally many frames, and with its ``prompt``."""
-    fidelity = tracks.fidelity(tracks.follow(learned.frames), tracks.follow(video.frames))
+    before, after = tracks.follow(learned.frames), tracks.follow(video.frames)
+    fidelity = tracks.fidelity(before, after)
     seen = _seen(learned, video) if of_sprites else None
     reasons = {} if of_sprites else {"oracle": "only for motions of the embedded model"}
+    for name, found in (("learned clip", before), ("video", after)):
+        if not len(tracks.moving(found)):
+            reasons["motion_fidelity"] = f"0, as nothing that moves could be followed in the {name}"
     if model is None:
         wanting = ("text_alignment", "frame_consistency", "appearance_score", "copy_score")
         return Report(fidelity, oracle=seen, reasons={**dict.fromkeys(wanting, NEEDS_CLIP), **reasons})

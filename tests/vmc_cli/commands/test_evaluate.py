@@ -84,6 +84,12 @@ def test_what_cannot_be_measured_is_one_sentence(
     assert ran.stderr.startswith("error: ")
 
 
+def test_a_video_in_which_nothing_moves_says_why_it_keeps_nothing(run: Run, learned: str, here: Path) -> None:
+    still = draw(here / "still", step=0)
+    assert parsed(run("evaluate", still, "--motion", learned, "--json"))["motion_fidelity"] == 0
+    assert "nothing that moves could be followed in the video" in run("evaluate", still, "-m", learned).stdout
+
+
 def test_a_broken_video_is_a_bad_clip(run: Run, learned: str, here: Path) -> None:
     (here / "broken.mp4").write_bytes(b"no video")
     assert run("evaluate", here / "broken.mp4", "--motion", learned).rc == 3
