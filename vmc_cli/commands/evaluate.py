@@ -78,18 +78,17 @@ def command(
 
     from vmc_cli import clip
     from vmc_cli.delta import Delta
-    from vmc_cli.evaluation import report
     from vmc_cli.evaluation.likeness import Likeness
+    from vmc_cli.evaluation.report import Comparison
 
     learned = Delta.load(store, motion).preview
     model = Likeness(clip_model) if clip_model else None
+    comparison = Comparison(learned, model=model, of_sprites=card.backbone == "sprites")
     rows = [(learned, f"learned: {card.prompt_used}")]
     for path in videos:
         video = clip.read(path, frames=card.frames, height=card.height, width=card.width)
         said = prompt if prompt is not None else _remembered(path)
-        found = report.measured(
-            learned, video, prompt=said, model=model, of_sprites=card.backbone == "sprites"
-        )
+        found = comparison.measured(video, said)
         rows.append((video, f"{path.name}: motion fidelity {found.motion_fidelity:.2f}"))
         copied = None if found.copy_score is None else found.copy_score >= copy_threshold
         facts = {"video": str(path), "motion": motion, "prompt": said, **asdict(found), "copied": copied}

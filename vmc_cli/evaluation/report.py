@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,49 +33,61 @@ class Report:
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 
-def measured(
-    learned: Clip, video: Clip, *, prompt: str | None, model: Likeness | None, of_sprites: bool
-) -> Report:
-    """Compare ``video`` with what was ``learned``, of equally many frames, and with its ``prompt``."""
-    before, after = tracks.follow(learned.frames), tracks.follow(video.frames)
-    fidelity = tracks.fidelity(before, after)
-    seen = _seen(learned, video) if of_sprites else None
-    reasons = {} if of_sprites else {"oracle": "only for motions of the embedded model"}
-    for name, found in (("learned clip", before), ("video", after)):
-        if not len(tracks.moving(found)):
-            reasons["motion_fidelity"] = f"0, as nothing that moves could be followed in the {name}"
-    if model is None:
-        wanting = ("text_alignment", "frame_consistency", "appearance_score", "copy_score")
-        return Report(fidelity, oracle=seen, reasons={**dict.fromkeys(wanting, NEEDS_CLIP), **reasons})
-    pictures = model.pictures(video.frames)
-    if prompt is None:
-        reasons |= {"text_alignment": NEEDS_PROMPT, "appearance_score": NEEDS_PROMPT}
-    return Report(
-        motion_fidelity=fidelity,
-        text_alignment=None if prompt is None else likeness.alignment(pictures, model.words(prompt)),
-        frame_consistency=likeness.consistency(pictures),
-        appearance_score=None
-        if prompt is None
-        else likeness.alignment(pictures, model.words(prompts.appearance(prompt))),
-        copy_score=likeness.copying(pictures, model.pictures(learned.frames)),
-        oracle=seen,
-        reasons=reasons,
-    )
+class Comparison:
+    """What was ``learned``, looked at once, for videos of equally many frames to be compared with."""
+
+    def __init__(self, learned: Clip, *, model: Likeness | None, of_sprites: bool) -> None:
+        self._model = model
+        self._tracks = tracks.follow(learned.frames)
+        self._pictures = model.pictures(learned.frames) if model else None
+        self._subject = oracle.subject(learned.frames) if of_sprites else None
+        self._path = _path(oracle.track(learned.frames, self._subject)) if self._subject else []
+
+    def measured(self, video: Clip, prompt: str | None) -> Report:
+        """Compare ``video`` with what was learned, and with its ``prompt``."""
+        followed = tracks.follow(video.frames)
+        fidelity = tracks.fidelity(self._tracks, followed)
+        seen = self._seen(video) if self._subject else None
+        reasons = {} if seen else {"oracle": "only for motions of the embedded model"}
+        for name, found in (("learned clip", self._tracks), ("video", followed)):
+            if not len(tracks.moving(found)):
+                reasons["motion_fidelity"] = f"0, as nothing that moves could be followed in the {name}"
+        if self._model is None:
+            wanting = ("text_alignment", "frame_consistency", "appearance_score", "copy_score")
+            return Report(fidelity, oracle=seen, reasons={**dict.fromkeys(wanting, NEEDS_CLIP), **reasons})
+        pictures = self._model.pictures(video.frames)
+        aligned = looks = None
+        if prompt is None:
+            reasons |= {"text_alignment": NEEDS_PROMPT, "appearance_score": NEEDS_PROMPT}
+        else:
+            aligned = likeness.alignment(pictures, self._model.words(prompt))
+            looks = likeness.alignment(pictures, self._model.words(prompts.appearance(prompt)))
+        return Report(
+            motion_fidelity=fidelity,
+            text_alignment=aligned,
+            frame_consistency=likeness.consistency(pictures),
+            appearance_score=looks,
+            copy_score=likeness.copying(pictures, self._pictures),
+            oracle=seen,
+            reasons=reasons,
+        )
+
+    def _seen(self, video: Clip) -> dict[str, Any]:
+        """The sprite and the place that the video shows, its way, and how that compares with the clip's."""
+        subject = oracle.subject(video.frames)
+        way = oracle.track(video.frames, subject)
+        path = _path(way)
+        return {
+            "subject": subject,
+            "place": oracle.place(video.frames),
+            "path": [[round(x, 4), round(y, 4)] for x, y in path],
+            "diameters": [round(each.diameter, 4) for each in way],
+            "share": round(min(each.share for each in way), 3),
+            "clip_subject": self._subject,
+            "displacement_cosine": round(oracle.displacement_cosine(self._path, path), 4),
+            "leak": subject == self._subject,
+        }
 
 
-def _seen(learned: Clip, video: Clip) -> dict[str, Any]:
-    """The sprite and the place that the video shows, its way, and how that compares with the clip's."""
-    own, subject = oracle.subject(learned.frames), oracle.subject(video.frames)
-    way = oracle.track(video.frames, subject)
-    path = [(each.x, each.y) for each in way]
-    clips = [(each.x, each.y) for each in oracle.track(learned.frames, own)]
-    return {
-        "subject": subject,
-        "place": oracle.place(video.frames),
-        "path": [[round(x, 4), round(y, 4)] for x, y in path],
-        "diameters": [round(each.diameter, 4) for each in way],
-        "share": round(min(each.share for each in way), 3),
-        "clip_subject": own,
-        "displacement_cosine": round(oracle.displacement_cosine(clips, path), 4),
-        "leak": subject == own,
-    }
+def _path(way: Sequence[oracle.Sighting]) -> list[tuple[float, float]]:
+    return [(each.x, each.y) for each in way]
