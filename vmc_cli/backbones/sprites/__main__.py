@@ -16,12 +16,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Train the embedded model from nothing, with a fixed seed.")
     parser.add_argument("out", type=Path, help="folder for the weights, in diffusers layout")
     parser.add_argument("--vae-minutes", type=float, default=5, help="for the autoencoder")
-    parser.add_argument("--minutes", type=float, default=240, help="for text encoder and denoiser")
+    parser.add_argument("--minutes", type=float, default=110, help="for text encoder and denoiser")
     parser.add_argument("--further", action="store_true", help="start from the weights in this package")
-    parser.add_argument("--batch", type=int, default=12, help="clips a step")
-    parser.add_argument("--rate", type=float, default=6e-4, help="the highest learning rate")
+    parser.add_argument("--batch", type=int, default=6, help="clips a step")
+    parser.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate")
     parser.add_argument(
-        "--images", type=float, default=0.2, help="share of the time with single frames first"
+        "--images", type=float, default=0.45, help="share of the time with single frames first"
     )
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()

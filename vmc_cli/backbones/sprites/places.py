@@ -159,6 +159,23 @@ def _volcano(c: _Canvas) -> None:
         c.disc(c.between(0, 1), c.between(0.84, 0.98), c.between(0.1, 0.2), 0.04, (1.0, 0.75, 0.20), 0.8, 0.6)
 
 
+def _mountains(c: _Canvas) -> None:
+    c.gradient((0.98, 0.74, 0.66), (1.0, 0.90, 0.76))
+    for x in (c.between(0.05, 0.3), c.between(0.4, 0.6), c.between(0.7, 0.95)):
+        c.peak(x, c.between(0.25, 0.42), c.between(0.9, 1.4), (0.50, 0.42, 0.66))
+    c.ground(c.between(0.72, 0.8), (0.34, 0.30, 0.50), wave=0.05)
+
+
+def _room(c: _Canvas) -> None:
+    c.gradient((0.88, 0.62, 0.70), (0.84, 0.54, 0.62))
+    x = c.between(0.2, 0.8)
+    c.box(x, 0.12, 0.30, 0.42, (0.98, 0.94, 0.86))
+    c.box(x, 0.15, 0.24, 0.39, (0.55, 0.78, 0.95))
+    floor = c.between(0.70, 0.78)
+    c.ground(floor, (0.96, 0.92, 0.88), wave=0.0)
+    c.ground(floor + 0.03, (0.55, 0.33, 0.18), wave=0.0)
+
+
 PAINTERS = {
     "city": _city,
     "sea": _sea,
@@ -169,6 +186,8 @@ PAINTERS = {
     "space": _space,
     "grass": _grass,
     "beach": _beach,
+    "mountains": _mountains,
+    "room": _room,
     "volcano": _volcano,
 }
 

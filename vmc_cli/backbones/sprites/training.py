@@ -12,7 +12,8 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderDC, DDIMScheduler, UNet3DConditionModel
+from diffusers.models.resnet import TemporalConvLayer
+from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -30,8 +33,8 @@ from . import world
 from .drawing import draw
 from .places import paint
 
-LATENTS = 24  # channels, at an eighth of the size
-TOKENS = 40
+LATENTS = 6  # channels, at a quarter of the size
+TOKENS = 32
 WIDTH = 128  # of the text embedding
 
 
@@ -59,11 +62,11 @@ def new_vae() -> AutoencoderDC:
 
     It normalises over channels only: flat colours stay, and what moves far away changes nothing here.
     """
-    nothing = ((), (), (), ())
+    nothing = ((), (), ())
     return AutoencoderDC(
         latent_channels=LATENTS, encoder_block_types="ResBlock", decoder_block_types="ResBlock",
-        encoder_block_out_channels=(24, 48, 96, 96), encoder_layers_per_block=(1, 1, 1, 1),
-        decoder_block_out_channels=(24, 48, 96, 96), decoder_layers_per_block=(1, 2, 2, 2),
+        encoder_block_out_channels=(24, 48, 96), encoder_layers_per_block=(1, 1, 1),
+        decoder_block_out_channels=(24, 48, 96), decoder_layers_per_block=(1, 2, 2),
         encoder_qkv_multiscales=nothing, decoder_qkv_multiscales=nothing,
         upsample_block_type="pixel_shuffle", downsample_block_type="pixel_unshuffle", scaling_factor=1.0,
     )  # fmt: skip
@@ -189,14 +192,33 @@ def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def new_unet() -> UNet3DConditionModel:
-    """ZeroScope's architecture, small: 8 million parameters."""
-    return UNet3DConditionModel(
-        sample_size=world.SIZE // 8, in_channels=LATENTS, out_channels=LATENTS,
-        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
-        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
-        block_out_channels=(96, 160), layers_per_block=1, cross_attention_dim=WIDTH,
+    """ZeroScope's architecture, small: 14 million parameters. Its temporal layers start as identities."""
+    unet = UNet3DConditionModel(
+        sample_size=world.SIZE // 4, in_channels=LATENTS, out_channels=LATENTS,
+        down_block_types=("DownBlock3D", "CrossAttnDownBlock3D", "CrossAttnDownBlock3D"),
+        up_block_types=("CrossAttnUpBlock3D", "CrossAttnUpBlock3D", "UpBlock3D"),
+        block_out_channels=(64, 128, 160), layers_per_block=1, cross_attention_dim=WIDTH,
         attention_head_dim=16, norm_num_groups=8,
     )  # fmt: skip
+    for module in unet.modules():
+        if isinstance(module, TransformerTemporalModel):
+            torch.nn.init.zeros_(module.proj_out.weight)
+            torch.nn.init.zeros_(module.proj_out.bias)
+    return unet
+
+
+@contextmanager
+def frame_by_frame(unet: UNet3DConditionModel) -> Iterator[None]:
+    """Pass the temporal layers by: single frames cost half as much without them."""
+    layers = [m for m in unet.modules() if isinstance(m, TransformerTemporalModel | TemporalConvLayer)]
+    for layer in layers:
+        passed = isinstance(layer, TransformerTemporalModel)
+        layer.forward = lambda video, *_, passed=passed, **__: (video,) if passed else video
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
 
 
 def new_scheduler() -> DDIMScheduler:
@@ -227,7 +249,7 @@ def latent_pool(
         parts.append(latents.unflatten(0, video.shape[:2]).transpose(1, 2).half())
         captions += words
         differs = (video - places[:, None]).abs().amax(2, keepdim=True) > 0.1
-        filled.append(F.avg_pool3d(differs.float(), (1, 8, 8)).transpose(1, 2))
+        filled.append(F.avg_pool3d(differs.float(), (1, 4, 4)).transpose(1, 2))
     return torch.cat(parts), captions, torch.cat(filled)
 
 
@@ -264,6 +286,17 @@ def draw_times(count: int, middle: float, generator: torch.Generator) -> Tensor:
     return (torch.where(torch.rand(count, generator=generator) < 0.3, uniform, around) * 1000).long()
 
 
+def shares(done: float, images: float) -> tuple[float, float]:
+    """Of the highest rate: what all but the temporal layers learn with, and those, at `done` of the whole.
+
+    While images are seen it falls to two fifths; then temporal layers start high, and both end at zero.
+    """
+    if done < images:
+        return 1 - 0.6 * done / images, 0.0
+    left = (1 - done) / (1 - images)
+    return 0.4 * left, left
+
+
 def train_unet(  # noqa: PLR0915
     unet: UNet3DConditionModel,
     text: CLIPTextModel,
@@ -280,9 +313,10 @@ def train_unet(  # noqa: PLR0915
 ) -> None:
     """Teach text encoder and denoiser together, in place: v-prediction with min-SNR weights.
 
-    The first part (`images` of the whole) sees single frames, later one step in twelve does, so that both
-    images and clips work. What covers a place counts more than the place, less and less so: subjects are
-    small, and learnt last. The rate falls to zero at the end; `keep` gets the averaged networks now and then.
+    The first part (`images` of the whole) sees single frames and passes the temporal layers by, which start
+    to learn in the second; there one step in twelve still sees single frames, so that both images and clips
+    work. What covers a place counts more than the place, less and less so: subjects are small, and learnt
+    last. `keep` gets the averaged networks now and then.
     """
     device = next(unet.parameters()).device
     torch.manual_seed(seed)
@@ -302,20 +336,32 @@ def train_unet(  # noqa: PLR0915
     weights = ratio.clamp(1.0, 5.0) / (ratio + 1)  # min-SNR, but never near 0
     average = Average(unet, text)
     parameters = [*unet.parameters(), *text.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01, betas=(0.9, 0.99), fused=True)
+    temporal = [p for name, p in unet.named_parameters() if "temp_" in name or "transformer_in" in name]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters if all(p is not other for other in temporal)]},
+            {"params": temporal},
+        ],
+        lr=rate,
+        weight_decay=0.01,
+        betas=(0.9, 0.99),
+        fused=True,
+    )
     losses = torch.zeros((), device=device)
+    started = time.time()
     for step in itertools.count():
         done = (time.time() - started) / seconds
         if done >= 1:
             break
         if step % 8 == 0:  # a pool that changes slowly: the oldest clips give way
-            count = min(2 * batch, pool)
+            count = min(batch, pool)
             first = step // 8 * count % (pool - count + 1)
             part = slice(first, first + count)
             latents[part], captions[part], filled[part] = latent_pool(vae, rng, count, bank)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / 200) * 0.5 * (1 + math.cos(math.pi * done))
-        single = done < images or torch.rand((), generator=host) < 0.08
+        first_part = done < images
+        for group, share in zip(optimizer.param_groups, shares(done, images), strict=True):
+            group["lr"] = rate * min(1, (step + 1) / 100) * share
+        single = first_part or torch.rand((), generator=host) < 0.08
         rows = torch.randint(0, pool, (batch * 8 if single else batch,), generator=host)
         clean, subject = latents[rows.to(device)].float(), filled[rows.to(device)]
         if single:
@@ -325,11 +371,12 @@ def train_unet(  # noqa: PLR0915
         chosen = ["" if torch.rand((), generator=host) < 0.1 else captions[row] for row in rows]
         words = tokenizer(chosen, padding="max_length", truncation=True, return_tensors="pt").input_ids
         # Eight frames tell together what one alone hides: their shapes are decided behind more noise.
-        times = draw_times(len(rows), 0.48 if single else 0.56, host).to(device)
+        times = draw_times(len(rows), 0.50 if single else 0.56, host).to(device)
         level = alphas[times].view(-1, 1, 1, 1, 1)
         noise = torch.randn(clean.shape, generator=host).to(device)
         noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
-        with torch.autocast(device.type, dtype=torch.bfloat16):
+        passing = frame_by_frame(unet) if first_part else nullcontext()
+        with torch.autocast(device.type, dtype=torch.bfloat16), passing:
             embedding = text(words.to(device)).last_hidden_state
             predicted = unet(noisy, times, embedding).sample
         wanted = level.sqrt() * noise - (1 - level).sqrt() * clean

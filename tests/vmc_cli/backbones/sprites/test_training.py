@@ -36,7 +36,7 @@ def test_the_same_seed_draws_the_same_clips():
 def test_where_someone_is_counts_more_than_the_empty_place():
     bank, vae = training.place_bank(2), training.new_vae()
     latents, captions, filled = training.latent_pool(vae, random.Random(1), 12, bank)
-    size = world.SIZE // 8
+    size = world.SIZE // 4
     assert latents.shape == (12, training.LATENTS, world.FRAMES, size, size)
     assert filled.shape == (12, 1, world.FRAMES, size, size)
     assert 0 <= filled.min() < filled.max() <= 1
