@@ -84,7 +84,7 @@ MOTIONS: Mapping[str, Motion] = {
         _way(lambda u: 0.5, lambda u: 0.74 - 0.46 * u), angles=tuple(2 * pi * i / N for i in range(N)),
     ),
     "swell and drift": Motion(
-        "dolphin", "sea", "swelling and drifting",
+        "swan", "sea", "swelling and drifting",
         _way(lambda u: 0.3 + 0.4 * u, lambda u: 0.5),
         scales=tuple(1 - 0.35 * sin(2 * pi * i / (N - 1)) for i in range(N)),
     ),

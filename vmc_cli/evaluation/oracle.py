@@ -1,10 +1,11 @@
 """What is to be seen in a video of the embedded model: which place, which sprites, and their ways.
 
 A sprite is looked for at all positions and sizes. There, the picture is explained twice within a disc a
-little larger than the sprite: by one colour alone, and by the sprite on one colour (least squares). What the
+little larger than the sprite: by the background alone, and by the sprite before it (least squares). What the
 sprite explains better, as a sum of squares, is the evidence for it. The margin of the disc matters: without
-it, any small plain sprite fits somewhere into a larger one. A place is found by its colours, cell by cell;
-cells that fit worst do not count: a sprite may hide them.
+it, any small plain sprite fits somewhere into a larger one. At first sight the background is one colour; at a
+closer look every row has its own, or every column, so that a horizon or a wall is nobody's evidence. A place
+is found by its colours, cell by cell; cells that fit worst do not count: a sprite may hide them.
 """
 
 from __future__ import annotations
@@ -25,9 +26,12 @@ from vmc_cli.backbones.sprites.world import PLACES, SIZE, STRANGERS, SUBJECTS
 
 NAMES = [*SUBJECTS, *STRANGERS]
 DIAMETERS = (11, 13, 15, 17, 20, 23, 26, 29, 33, 37, 42)  # pixels, steps of about an eighth
+TURNS = 24  # angles at which a turning sprite is looked for
 _MARGIN = 0.15  # of the diameter, around the sprite on every side
 _EDGE = 8  # pixels that the picture is continued by, so that sprites may stand at its edge
-_FOURIER = SIZE + _EDGE + 28  # half the largest disc and more: what wraps around lands outside the picture
+_REACH = 40  # pixels around the picture, for discs at its edge
+_CANDIDATES = 12  # sprites that are looked at closely
+_PEAKS = 3  # spots of each
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,10 @@ class Sighting:
     share: float
 
 
-@lru_cache(maxsize=16)
-def _discs(diameter: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Colour times opacity (N, 3, k, k), opacity (N, 1, k, k) and the disc (1, 1, k, k) of every sprite."""
+def _cut(sprites: Tensor, diameter: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Colour times opacity (N, 3, k, k), opacity (N, 1, k, k) and the disc (1, 1, k, k) around sprites."""
     margin = max(2, round(diameter * _MARGIN))
-    sprites = F.interpolate(glyphs(), size=(diameter, diameter), mode="bilinear", antialias=True)
+    sprites = F.interpolate(sprites, size=(diameter, diameter), mode="bilinear", antialias=True)
     sprites = F.pad(sprites, (margin,) * 4)
     size = diameter + 2 * margin
     line = torch.arange(size) - (size - 1) / 2
@@ -55,34 +58,43 @@ def _discs(diameter: int) -> tuple[Tensor, Tensor, Tensor]:
     return sprites[:, :3], sprites[:, 3:], disc.float()[None, None]
 
 
-def _correlated(image: Tensor, kernel: Tensor) -> Tensor:
-    """Spectrum (F, 1 or C, ...) with kernels (N, 1 or C, k, k): (F, N, C, SIZE, SIZE), at their centres."""
-    spectrum = torch.fft.rfft2(kernel, s=(_FOURIER, _FOURIER)).conj()
+@lru_cache(maxsize=32)
+def _discs(diameter: int) -> tuple[Tensor, Tensor, Tensor]:
+    return _cut(glyphs(), diameter)
+
+
+def _turned(sprites: Tensor, angle: float) -> Tensor:
+    cos, sin = math.cos(angle), math.sin(angle)
+    turn = torch.tensor([[cos, sin, 0.0], [-sin, cos, 0.0]]).expand(len(sprites), 2, 3)
+    return F.grid_sample(sprites, F.affine_grid(turn, list(sprites.shape), False), align_corners=False)
+
+
+def _correlated(image: Tensor, kernel: Tensor, side: int) -> Tensor:
+    """Spectrum (F, 1 or C, ...) with kernels (N, 1 or C, k, k): (F, N, C, side, side), at their centres."""
+    period = image.shape[-2]
+    spectrum = torch.fft.rfft2(kernel, s=(period, period)).conj()
     product = image[:, None] * spectrum[None]
     shift = kernel.shape[-1] // 2
-    found = torch.fft.irfft2(product, s=(_FOURIER, _FOURIER)).roll((shift, shift), (-2, -1))
-    return found[..., _EDGE : _EDGE + SIZE, _EDGE : _EDGE + SIZE]
+    found = torch.fft.irfft2(product, s=(period, period)).roll((shift, shift), (-2, -1))
+    return found[..., _EDGE : _EDGE + side, _EDGE : _EDGE + side]
 
 
-def evidence(frames: Tensor, names: Sequence[str], diameter: int) -> tuple[Tensor, Tensor]:
-    """What each sprite explains at each position, as a sum of squares, and as a share of what is to explain.
+def evidence(frames: Tensor, discs: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """What each of N sprites explains at each position, as a sum of squares.
 
-    frames (F, 3, SIZE, SIZE) in [-1, 1] make two (F, N, SIZE, SIZE).
+    frames (F, 3, s, s) in [-1, 1] and sprites in their discs, as `_cut` gives them, make (F, N, s, s).
     """
-    rows = [NAMES.index(name) for name in names]
-    colour, opacity, disc = _discs(diameter)
-    colour, behind = colour[rows], (1 - opacity[rows]) * disc
+    colour, opacity, disc = discs
+    side, behind = frames.shape[-1], (1 - opacity) * disc
+    period = side + _EDGE + disc.shape[-1] // 2 + 1  # what wraps around lands outside the picture
     picture = F.pad(frames, (_EDGE,) * 4, mode="replicate")
-    spectrum = torch.fft.rfft2(picture, s=(_FOURIER, _FOURIER))
-    squares = torch.fft.rfft2(picture.pow(2).sum(1, keepdim=True), s=(_FOURIER, _FOURIER))
-    plain = _correlated(spectrum, disc).pow(2).sum(2) / disc.sum()
-    unexplained = _correlated(squares, disc)[:, :, 0] - plain
-    agreement = _correlated(spectrum, colour).sum(2)
-    left = _correlated(spectrum, behind) - (behind * colour).sum((2, 3))[None, :, :, None, None]
+    spectrum = torch.fft.rfft2(picture, s=(period + _EDGE, period + _EDGE))
+    plain = _correlated(spectrum, disc, side).pow(2).sum(2) / disc.sum()
+    agreement = _correlated(spectrum, colour, side).sum(2)
+    left = _correlated(spectrum, behind, side) - (behind * colour).sum((2, 3))[None, :, :, None, None]
     own = colour.pow(2).sum((1, 2, 3))[None, :, None, None]
     room = behind.pow(2).sum((1, 2, 3))[None, :, None, None]
-    explained = 2 * agreement - own + left.pow(2).sum(2) / room - plain
-    return explained, explained / unexplained.clamp_min(1.0)
+    return 2 * agreement - own + left.pow(2).sum(2) / room - plain
 
 
 def as_tensor(frames: np.ndarray) -> Tensor:
@@ -92,35 +104,101 @@ def as_tensor(frames: np.ndarray) -> Tensor:
 
 def track(frames: np.ndarray, name: str) -> list[Sighting]:
     """Where the sprite `name` is in every frame, if it is there: where it explains most."""
-    found = [evidence(as_tensor(frames), [name], diameter) for diameter in DIAMETERS]
-    explained = torch.stack([each for each, _ in found], 2).flatten(1)
-    shares = torch.stack([each for _, each in found], 2).flatten(1)
-    sightings = []
-    for frame, best in enumerate(explained.argmax(1).tolist()):
-        level, spot = divmod(best, SIZE * SIZE)
-        y, x = divmod(spot, SIZE)
-        middle = 0.5 if DIAMETERS[level] % 2 else 0.0
-        sightings.append(
-            Sighting(
-                (x + middle) / SIZE, (y + middle) / SIZE, DIAMETERS[level] / SIZE, float(shares[frame, best])
-            )
-        )
-    return sightings
+    return [seen for _, seen in _sightings(as_tensor(frames), name)]
+
+
+def turned(frames: np.ndarray, name: str) -> float:
+    """By how much the sprite turns from the first frame to the last, in radians, clockwise positive.
+
+    0 where it stays upright: where no other angle explains much more.
+    """
+    video, glyph = as_tensor(frames), glyphs()[NAMES.index(name)][None]
+    clearest = max(track(frames, name), key=lambda seen: seen.share)
+    diameter = round(clearest.diameter * SIZE)
+    angles = [2 * math.pi * i / TURNS for i in range(TURNS)]
+    found = torch.stack([
+        evidence(video, _cut(_turned(glyph, angle), diameter)).flatten(1).amax(1) for angle in angles
+    ])  # fmt: skip
+    if found.amax(0).sum() < 1.25 * found[0].sum():
+        return 0.0
+    upright = np.unwrap(np.array(angles)[found.argmax(0).numpy()])
+    return float(upright[-1] - upright[0])
 
 
 def scores(frames: np.ndarray, names: Sequence[str] = NAMES) -> dict[str, float]:
-    """What each sprite explains in every other frame, a sum of squares: the largest is the one seen."""
-    video = as_tensor(frames[::2])
-    best = torch.full((len(video), len(names)), -math.inf)
-    for diameter in DIAMETERS:
-        best = torch.maximum(best, evidence(video, names, diameter)[0].amax((-2, -1)))
-    return dict(zip(names, best.sum(0).tolist(), strict=True))
+    """What each sprite explains in two frames, a sum of squares: the largest is the one seen.
+
+    Only the likeliest are looked at closely; the others get 0.
+    """
+    video = as_tensor(frames)[[0, len(frames) // 2]]
+    small = F.interpolate(video, scale_factor=0.5, mode="area")
+    rows = [NAMES.index(name) for name in names]
+    best = torch.full((len(rows),), -math.inf)
+    for diameter in sorted({(each + 1) // 2 for each in DIAMETERS}):
+        colour, opacity, disc = _discs(diameter)
+        found = evidence(small, (colour[rows], opacity[rows], disc))
+        best = torch.maximum(best, found.flatten(2).amax(2).sum(0))
+    likely = best.topk(min(_CANDIDATES, len(rows))).indices.tolist()
+    return {
+        name: sum(found for found, _ in _sightings(video, name)) if index in likely else 0.0
+        for index, name in enumerate(names)
+    }
 
 
 def subject(frames: np.ndarray, names: Sequence[str] = NAMES) -> str:
     """The sprite that explains most of the video."""
     found = scores(frames, names)
     return max(found, key=found.__getitem__)
+
+
+def _sightings(video: Tensor, name: str) -> list[tuple[float, Sighting]]:
+    """The evidence for the sprite, and where it is, in every frame of (F, 3, SIZE, SIZE)."""
+    row = NAMES.index(name)
+    discs = [_discs(diameter) for diameter in DIAMETERS]
+    levels = [evidence(video, (c[row : row + 1], o[row : row + 1], d))[:, 0] for c, o, d in discs]
+    found = []
+    for index, frame in enumerate(video):
+        peaks = [level[index].flatten().max(0) for level in levels]
+        likely = sorted(range(len(peaks)), key=lambda i: -float(peaks[i].values))[:_PEAKS]
+        spots = [(DIAMETERS[i], *divmod(int(peaks[i].indices), SIZE)) for i in likely]
+        found.append(max((_closely(frame, row, *spot) for spot in spots), key=lambda each: each[0]))
+    return found
+
+
+def _closely(frame: Tensor, row: int, diameter: int, y: int, x: int) -> tuple[float, Sighting]:
+    """The best of what is near a spot: the evidence, and the sighting."""
+    best = (-math.inf, Sighting(0.5, 0.5, 0.0, 0.0))
+    padded = F.pad(frame[None], (_REACH,) * 4, mode="replicate")[0]
+    for size in sorted({round(diameter * scale) for scale in (0.94, 1.0, 1.06)}):
+        colour, opacity, disc = _cut(glyphs()[row : row + 1], size)
+        side = disc.shape[-1]
+        top, left = (_REACH + middle - side // 2 - 1 for middle in (y, x))
+        patches = (
+            padded[:, top : top + side + 2, left : left + side + 2].unfold(1, side, 1).unfold(2, side, 1)
+        )
+        patches = patches.permute(1, 2, 0, 3, 4).flatten(0, 1)  # (9, 3, side, side)
+        behind = (1 - opacity) * disc
+        left_over = _unexplained((patches - colour) * disc, behind)
+        plain = _unexplained(patches * disc, disc)
+        explained, near = (plain - left_over).max(0)
+        if explained > best[0]:
+            dy, dx = divmod(int(near), 3)
+            middle = 0.5 if side % 2 else 0.0
+            share = float(explained / plain[near].clamp_min(1.0))
+            at = ((place + offset - 1 + middle) / SIZE for place, offset in ((x, dx), (y, dy)))
+            best = (float(explained), Sighting(*at, size / SIZE, share))
+    return best
+
+
+def _unexplained(picture: Tensor, weight: Tensor) -> Tensor:
+    """Squares left of (N, 3, k, k) by the best colours behind: one a row, or one a column; (N,)."""
+    left = []
+    for along in (-1, -2):
+        colours = (picture * weight).sum(along, keepdim=True) / weight.pow(2).sum(
+            along, keepdim=True
+        ).clamp_min(0.5)
+        left.append((picture - weight * colours).pow(2).sum((1, 2, 3)))
+    return torch.minimum(*left)
 
 
 @lru_cache(maxsize=1)

@@ -46,3 +46,22 @@ def test_the_cosine_tells_a_way_from_its_reverse_and_from_rest() -> None:
     assert oracle.displacement_cosine(WAY, WAY) == pytest.approx(1)
     assert oracle.displacement_cosine(WAY, back) == pytest.approx(-1)
     assert oracle.displacement_cosine(WAY, [(0.5, 0.5)] * len(WAY)) == 0
+
+
+@pytest.mark.parametrize("turn", [-2.0, 1.2, 3.0])
+def test_a_turning_sprite_is_seen_to_turn(turn: float) -> None:
+    angles = [turn * i / (world.FRAMES - 1) for i in range(world.FRAMES)]
+    actor = world.actor("tiger", [(0.5, 0.5)] * world.FRAMES, 0.4, angles=angles)
+    assert oracle.turned(render(world.Scene("city", 1, (actor,))), "tiger") == pytest.approx(turn, abs=0.3)
+
+
+def test_a_sprite_that_moves_or_grows_does_not_turn() -> None:
+    scales = [0.7 + 0.08 * i for i in range(world.FRAMES)]
+    for actor in (world.actor("tiger", WAY, 0.4), world.actor("tiger", WAY, 0.4, scales=scales)):
+        assert oracle.turned(render(world.Scene("city", 1, (actor,))), "tiger") == 0
+
+
+def test_a_horizon_behind_a_sprite_is_not_taken_for_another() -> None:
+    for name, place in (("bus", "beach"), ("cow", "snow"), ("giraffe", "city")):
+        video = render(world.Scene(place, 7, (world.actor(name, WAY, 0.42),)))
+        assert oracle.subject(video) == name
