@@ -371,7 +371,7 @@ def train_unet(  # noqa: PLR0915
         chosen = ["" if torch.rand((), generator=host) < 0.1 else captions[row] for row in rows]
         words = tokenizer(chosen, padding="max_length", truncation=True, return_tensors="pt").input_ids
         # Eight frames tell together what one alone hides: their shapes are decided behind more noise.
-        times = draw_times(len(rows), 0.50 if single else 0.56, host).to(device)
+        times = draw_times(len(rows), 0.52 if single else 0.57, host).to(device)
         level = alphas[times].view(-1, 1, 1, 1, 1)
         noise = torch.randn(clean.shape, generator=host).to(device)
         noisy = level.sqrt() * clean + (1 - level).sqrt() * noise

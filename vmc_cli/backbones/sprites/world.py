@@ -162,7 +162,7 @@ DIRECTIONS: dict[str, tuple[float, float]] = {
 TRAVEL = {"slow": (0.10, 0.18), "normal": (0.24, 0.42), "fast": (0.50, 0.64)}  # over the whole clip
 TURN = {"slow": (0.4, 0.8), "normal": (1.4, 2.6), "fast": (3.4, 4.8)}
 GROWTH = {"slow": (1.25, 1.4), "normal": (1.6, 2.0), "fast": (2.2, 2.6)}
-DIAMETER = {"small": (0.25, 0.31), "": (0.34, 0.46), "big": (0.50, 0.58)}
+DIAMETER = {"small": (0.27, 0.29), "": (0.39, 0.41), "big": (0.54, 0.56)}  # each hardly varies: learnt sooner
 UNSEEN = ("happy", "old", "beautiful", "strange", "young", "very", "cute", "sks", "pll", "ohwx", "zwx")
 """Words that mean nothing here; learning beside them teaches the model to overlook what it does not know."""
 
@@ -307,7 +307,7 @@ def draw(rng: random.Random) -> tuple[Scene, str]:
     style = rng.choice(list(STYLES)) if rng.random() < 0.07 else ""
     motion = rng.choice(list(MOTIONS))
     speed = rng.choice(("slow", "normal", "normal", "normal", "fast"))
-    size = rng.choice(("small", "", "", "", "", "", "", "big"))
+    size = rng.choice(("small", *[""] * 10, "big"))
     if motion in ("growing", "shrinking"):
         size = ""
     subjects = rng.sample(list(SUBJECTS), 2)
@@ -322,7 +322,7 @@ def draw(rng: random.Random) -> tuple[Scene, str]:
         same = kind < 0.94
         if same:
             subjects[1] = subjects[0]
-        diameter = rng.uniform(0.30, 0.42)
+        diameter = rng.uniform(*DIAMETER[""])
         motions = [motion, motion]
         apart = not same and rng.random() < 0.3
         if apart:
