@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "show": "Show what is known of a motion.",
         "rename": "Give a motion another name.",
         "remove": "Remove motions.",
+        "methods": "List the ways in which motions can be learned.",
         "backbones": "List the models that motions can be learned with.",
     }
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
@@ -12,8 +13,25 @@ from vmc_cli.errors import UsageError
 LOSSES = ("residual-cosine", "residual-l2", "residual-cosine-abs", "mse")
 """Names of the objectives; ``losses.LOSSES`` holds the functions."""
 
+TIMESTEPS = ("uniform",)
+"""How timesteps are drawn while learning; ``noise.DENSITIES`` holds the functions."""
+
 NOISES = ("inverted", "blend", "low-frequency", "motion", "random")
 """What generation can start from; ``noise.start_noise`` makes it."""
+
+_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "temporal-attention": _ATTENTION,
+        "temporal-feed-forward": ("net.0.proj", "net.2"),
+        "temporal-convolution": ("conv1.2", "conv2.3", "conv3.3", "conv4.3"),
+        "spatial-self-attention": _ATTENTION,
+        "spatial-cross-attention": _ATTENTION,
+    }
+)
+"""What can be trained: the roles of `backbones.base.Site`, and the projections of each."""
+
+_KEYS = tuple(f"{role}/{projection}" for role, projections in ROLES.items() for projection in projections)
 
 
 @dataclass(frozen=True)
@@ -40,14 +58,29 @@ class Recipe:
     invariant_prompt: bool = True
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise UsageError(f"No loss is called {self.loss!r}.", f"Choose one of {', '.join(LOSSES)}.")
+        for what, chosen, known in (
+            ("loss", self.loss, LOSSES),
+            ("distribution of timesteps", self.timesteps, TIMESTEPS),
+        ):
+            if chosen not in known:
+                raise UsageError(f"No {what} is called {chosen!r}.", f"Choose one of {', '.join(known)}.")
+        if not self.trains:
+            raise UsageError("The recipe trains nothing.", f"Name some of {', '.join(_KEYS)}.")
+        if unknown := [key for key in self.trains if key not in _KEYS]:
+            raise UsageError(
+                f"Nothing called {unknown[0]!r} can be trained.", f"There are {', '.join(_KEYS)}."
+            )
         whole = (("steps", self.steps), ("inversion_steps", self.inversion_steps), ("stride", self.stride))
         for name, value in (*whole, ("rank", 1 if self.rank is None else self.rank)):
             if value < 1:
                 raise UsageError(f"The {name.replace('_', ' ')} must be at least 1, not {value}.")
-        if not 0 < self.learning_rate < float("inf"):
-            raise UsageError(f"The learning rate must be above 0, not {self.learning_rate}.")
+        for name, number in (("learning rate", self.learning_rate), ("clip norm", self.clip_norm)):
+            if not 0 < number < math.inf:
+                raise UsageError(f"The {name} must be above 0, not {number}.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UsageError(f"The weight decay must not be below 0, nor {self.weight_decay}.")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise UsageError(f"The betas must be from 0 up to, but not, 1: {self.betas}.")
 
     @property
     def roles(self) -> tuple[str, ...]:

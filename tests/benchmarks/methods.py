@@ -87,7 +87,7 @@ class Bench:
         return folder / f"{_digest(asked + self.backbone.revision)}.webp"
 
     def _learned(self, motion: str, row: Row) -> Delta:
-        recipe = RECIPES["vmc"].adjusted({**self.backbone.spec.recipe, **row.recipe})
+        recipe = RECIPES["vmc"].adjusted({**self.backbone.spec.recipes["vmc"], **row.recipe})
         told = [motion, recipe.to_card(), row.keep_prompt, self.backbone.revision]
         name = f"m_{_digest(json.dumps(told))}"
         if not self._store.path(name).exists():

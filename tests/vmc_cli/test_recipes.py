@@ -48,6 +48,12 @@ def test_a_card_that_lacks_a_number_is_refused():
         {"learning_rate": -1.0},
         {"learning_rate": float("nan")},
         {"learning_rate": float("inf")},
+        {"timesteps": "sometimes"},
+        {"trains": ()},
+        {"trains": ("temporal-attention/to_x",)},
+        {"clip_norm": 0.0},
+        {"weight_decay": -0.1},
+        {"betas": (0.9, 1.0)},
     ],
 )
 def test_impossible_numbers_are_refused(change):
@@ -57,16 +63,18 @@ def test_impossible_numbers_are_refused(change):
 
 @pytest.mark.parametrize("spec", BACKBONES.values(), ids=lambda spec: spec.name)
 def test_what_a_backbone_prefers_is_a_recipe_too(spec):
-    for recipe in RECIPES.values():
-        adjusted = recipe.adjusted(spec.recipe)
-        assert {key: getattr(adjusted, key) for key in spec.recipe} == dict(spec.recipe)
+    for method, changes in spec.recipes.items():
+        adjusted = RECIPES[method].adjusted(changes)
+        assert {key: getattr(adjusted, key) for key in changes} == dict(changes)
 
 
 def test_roles_are_told_once_each():
     assert RECIPES["vmc"].roles == ("temporal-attention",)
 
 
-@pytest.mark.parametrize("module", ["recipes", "backbones", "checkpoints", "watching"])
+@pytest.mark.parametrize(
+    "module", ["recipes", "recipe_file", "commands.methods", "backbones", "checkpoints", "watching"]
+)
 def test_the_tables_are_read_without_torch(module):
     heavy = "{'torch', 'numpy', 'diffusers', 'transformers', 'peft'}"
     code = f"import sys, vmc_cli.{module}; sys.exit(bool({heavy} & set(sys.modules)))"

@@ -24,8 +24,8 @@ class Spec:
 
     ``family`` names the module in this package that loads it. ``folder`` holds the files in diffusers layout
     when they came with the package or are the user's own; ``repository`` and ``revision`` say where they come
-    from otherwise. Sizes in pixels, ``fps`` in frames per second. ``recipe`` holds the numbers of a recipe
-    that suit this model better than a paper's. ``reconstruction_floor`` (dB) is what
+    from otherwise. Sizes in pixels, ``fps`` in frames per second. ``recipes`` holds, by method, the numbers
+    that suit this model better than the paper's. ``reconstruction_floor`` (dB) is what
     `motions.reconstruction` gives for clips that it can draw.
     """
 
@@ -40,7 +40,7 @@ class Spec:
     licence: str
     summary: str
     advice: str = ""
-    recipe: Mapping[str, Any] = field(default_factory=dict)
+    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reconstruction_floor: float | None = None
     folder: Path | None = None
 
@@ -59,7 +59,7 @@ BACKBONES: Mapping[str, Spec] = MappingProxyType(
             licence="Apache-2.0",
             summary="small sprites on painted places, made for learning motions on a laptop; comes with vmc",
             advice="sprites draws emoji-like things only: for real footage choose another backbone.",
-            recipe=MappingProxyType({"learning_rate": 5e-4, "rank": 16}),
+            recipes=MappingProxyType({"vmc": {"learning_rate": 5e-4, "rank": 16}}),
             reconstruction_floor=23.7,  # its own world lies at 24 to 28 dB, real footage mostly at 16 to 23
             folder=Path(__file__).parent / "sprites" / "weights",
         ),

@@ -13,13 +13,13 @@ from registry import home, names
 from registry.card import Card, Source
 from registry.errors import DiskError, Exists
 from registry.store import Slot, Store
-from vmc_cli import backbones, prompts, terminal
+from vmc_cli import backbones, prompts, recipe_file, terminal
 from vmc_cli.backbones import Spec
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.commands import options
 from vmc_cli.errors import NotFoundError, OutOfMemory, Stopped, UsageError
 from vmc_cli.progress import Progress
-from vmc_cli.recipes import RECIPES, Recipe
+from vmc_cli.recipes import Recipe
 
 if TYPE_CHECKING:
     from vmc_cli.clip import Clip
@@ -239,8 +239,6 @@ def _warn_if_unlike(spec: Spec, path: Path, decibels: float) -> None:
 
 def _recipe(wish: Wish, spec: Spec) -> Recipe:
     """The method's numbers, then the backbone's, then the user's. Raises UsageError."""
-    if wish.method not in RECIPES:
-        raise UsageError(f"No method is called {wish.method!r}.", f"Choose one of {', '.join(RECIPES)}.")
     asked: Mapping[str, Any] = {
         "steps": wish.steps,
         "learning_rate": wish.learning_rate,
@@ -252,7 +250,7 @@ def _recipe(wish: Wish, spec: Spec) -> Recipe:
             f"--stride {wish.stride} is too far for {spec.frames} frames.", f"Write 1 to {spec.frames - 1}."
         )
     given = {key: value for key, value in asked.items() if value is not None}
-    return RECIPES[wish.method].adjusted({**spec.recipe, **given, **options.ranked(wish.rank)})
+    return recipe_file.chosen(wish.method, spec.recipes).adjusted({**given, **options.ranked(wish.rank)})
 
 
 def _slot(plan: Plan) -> AbstractContextManager[Slot]:

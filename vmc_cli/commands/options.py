@@ -84,9 +84,9 @@ Method = Annotated[
     str,
     typer.Option(
         "--method",
-        metavar="NAME",
+        metavar="NAME|FILE.toml",
         autocompletion=lambda: list(recipes.RECIPES),
-        help="How motions are learned.",
+        help="How motions are learned: `vmc methods` lists the ways; or a recipe of your own.",
     ),
 ]
 Steps = Annotated[
