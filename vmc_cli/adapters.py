@@ -35,10 +35,13 @@ def difference(site: Site, tensors: Mapping[str, Tensor]) -> Tensor:
     weight, prefix = site.layer.weight, f"unet.{site.name}"
     if (full := tensors.get(f"{prefix}.diff")) is not None:
         return full.to(weight.device, torch.float32)
-    down, up = (
-        tensors[f"{prefix}.lora_{side}.weight"].to(weight.device, torch.float32).flatten(1) for side in "AB"
-    )
-    return (up @ down).reshape(weight.shape)
+    down, up = (tensors[f"{prefix}.lora_{side}.weight"].to(weight.device, torch.float32) for side in "AB")
+    return product(down, up)
+
+
+def product(down: Tensor, up: Tensor) -> Tensor:
+    """B A, as the weight of a matrix or a convolution: A (r, C, ...) and B (C', r, ...) give (C', C, ...)."""
+    return (up.flatten(1) @ down.flatten(1)).reshape(len(up), *down.shape[1:])
 
 
 class Trainable:

@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "generate": "Generate a video from a prompt, moved by learned motions.",
         "style": "Generate the learned clip again in another style.",
         "reverse": "Learn a motion from a clip played backward.",
+        "blend": "Store several learned motions as one.",
         "evaluate": "Measure what videos keep of a motion.",
         "list": "List the motions that have been learned.",
         "show": "Show what is known of a motion.",

@@ -18,6 +18,7 @@ from vmc_cli import adapters
 from vmc_cli.backbones import require_match
 from vmc_cli.backbones.base import Backbone, Site
 from vmc_cli.clip import Clip
+from vmc_cli.errors import NotFoundError
 
 LARGEST_WEIGHT = 1e3
 LARGEST_RANK = 1024
@@ -43,6 +44,7 @@ class Delta:
 
     * the weights, keyed as in `adapters.shapes`, float16;
     * ``start_noise`` (K, C, F, h, w) float16: the inverted latents of each of the K clips;
+    * ``latents`` of the same shape and format: the clips themselves, to learn from again; may be missing;
     * ``preview`` (F, h, w, 3) uint8: the first clip, small.
     """
 
@@ -68,6 +70,16 @@ class Delta:
     def start_noise(self) -> Tensor:
         """(K, C, F, h, w) float32."""
         return self.tensors["start_noise"].float()
+
+    @property
+    def latents(self) -> Tensor:
+        """(K, C, F, h, w) float32. Raises `NotFoundError` for a motion that was saved without them."""
+        if "latents" not in self.tensors:
+            raise NotFoundError(
+                f"The motion {self.card.name} does not hold the clips that it was learned from.",
+                "Name the clip itself instead of the motion.",
+            )
+        return self.tensors["latents"].float()
 
     @property
     def preview(self) -> Clip:
@@ -106,6 +118,8 @@ class Delta:
     def _check_shapes(self, weights: dict[str, tuple[int, ...]], backbone: Backbone) -> None:
         found = {key: tuple(value.shape) for key, value in self.tensors.items()}
         noise, preview = found.pop("start_noise", ()), found.pop("preview", ())
+        if found.pop("latents", noise) != noise:
+            raise self._damaged("its latents have another size than its start noise")
         if noise[1:] != backbone.latent_shape or len(preview) != 4:
             raise self._damaged("its start noise or its preview is missing or of the wrong size")
         if differing := weights.keys() ^ found.keys():

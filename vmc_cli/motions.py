@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,17 +56,103 @@ def learn(
         ClipError: a clip has another size or number of frames.
         Diverged, OutOfMemory: see there; nothing is left but the last checkpoint.
     """
-    began = time.monotonic()
     wanted = (backbone.frames, backbone.height, backbone.width, 3)
     if not clips or any(clip.frames.shape != wanted for clip in clips):
         raise ClipError(
             f"Clips for {backbone.spec.name} must have {wanted[0]} frames of {wanted[2]}x{wanted[1]}."
         )
-    used = prompts.invariant(prompt) if recipe.invariant_prompt and not keep_prompt else prompt
-    if checkpoint:
-        checkpoint = replace(checkpoint, about=_about(clips, used))
     with device.memory_explained("learn this motion"):
         latents = [_encoded(backbone, clip) for clip in clips]
+    footage = _Footage(
+        latents,
+        _preview(clips[0]),
+        clips[0].fps,
+        tuple(sources),
+        _digest(np.ascontiguousarray(clip.frames) for clip in clips),
+    )
+    return _learn(
+        backbone,
+        footage,
+        name=name,
+        prompt=prompt,
+        recipe=recipe,
+        seed=seed,
+        keep_prompt=keep_prompt,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+
+
+def reverse(
+    backbone: Backbone,
+    motion: Delta,
+    *,
+    name: str,
+    prompt: str,
+    recipe: Recipe,
+    seed: int,
+    keep_prompt: bool = False,
+    checkpoint: Checkpoint | None = None,
+    progress: Watcher | None = None,
+) -> Delta:
+    """Learn ``motion`` backward, from the latents that it holds: no clip is needed.
+
+    As `learn`. Frames are encoded one by one, so latents in reverse order are those of the clip in reverse
+    order. Raises `NotFoundError` when the motion holds none.
+    """
+    motion.sites(backbone)
+    latents = motion.latents.flip(2)
+    footage = _Footage(
+        [each[None] for each in latents],
+        motion.tensors["preview"].flip(0),
+        motion.card.fps,
+        motion.card.sources,
+        _digest([latents.numpy()]),
+    )
+    return _learn(
+        backbone,
+        footage,
+        name=name,
+        prompt=prompt,
+        recipe=recipe,
+        seed=seed,
+        keep_prompt=keep_prompt,
+        checkpoint=checkpoint,
+        progress=progress,
+        extra={"reversed": motion.card.name},
+    )
+
+
+@dataclass(frozen=True)
+class _Footage:
+    """What there is to learn from: latents (1, C, F, h, w) of each clip, and what a motion tells of them."""
+
+    latents: list[Tensor]
+    preview: Tensor
+    fps: float
+    sources: tuple[Source, ...]
+    digest: str
+
+
+def _learn(
+    backbone: Backbone,
+    footage: _Footage,
+    *,
+    name: str,
+    prompt: str,
+    recipe: Recipe,
+    seed: int,
+    keep_prompt: bool,
+    checkpoint: Checkpoint | None,
+    progress: Watcher | None,
+    extra: Mapping[str, Any] = MappingProxyType({}),
+) -> Delta:
+    began = time.monotonic()
+    used = prompts.invariant(prompt) if recipe.invariant_prompt and not keep_prompt else prompt
+    if checkpoint:
+        checkpoint = replace(checkpoint, about=f"{footage.digest} {json.dumps(used)}")
+    latents = footage.latents
+    with device.memory_explained("learn this motion"):
         embedding = backbone.embed([used])
         # The clip's noise belongs to the network as it was, so it is the same for every motion of the clip.
         inverted = [
@@ -84,18 +172,19 @@ def learn(
         frames=backbone.frames,
         height=backbone.height,
         width=backbone.width,
-        fps=clips[0].fps,
+        fps=footage.fps,
         seed=seed,
-        sources=tuple(sources),
+        sources=footage.sources,
         versions={"vmc": __version__, **{each: version(each) for each in ("torch", "diffusers", "peft")}},
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - began, 1),
         loss=learned.loss,
         steps=learned.steps,
+        extra=dict(extra),
     )
     weights = {key: value.half() for key, value in learned.tensors.items()}
-    noise = torch.cat(inverted).half().cpu()
-    delta = Delta(card, {**weights, "start_noise": noise, "preview": _preview(clips[0])})
+    kept = {"start_noise": torch.cat(inverted).half().cpu(), "latents": torch.cat(latents).half().cpu()}
+    delta = Delta(card, {**weights, **kept, "preview": footage.preview})
     delta.sites(backbone)  # what could not be used is not handed out
     return delta
 
@@ -177,9 +266,10 @@ def _preview(clip: Clip) -> Tensor:
     return F.interpolate(frames, size, mode="area").round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def _about(clips: Sequence[Clip], prompt: str) -> str:
-    """Identifies what is learned: the very pixels and the prompt."""
-    digest = hashlib.sha256(json.dumps([prompt, *(clip.frames.shape for clip in clips)]).encode())
-    for clip in clips:
-        digest.update(np.ascontiguousarray(clip.frames).tobytes())
+def _digest(arrays: Iterable[np.ndarray[Any, Any]]) -> str:
+    """Identifies what is learned from: the very numbers."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape} {array.dtype} ".encode())
+        digest.update(array.tobytes())
     return digest.hexdigest()

@@ -165,6 +165,10 @@ def _other_noise(tensors):
     tensors["start_noise"] = tensors["start_noise"][:, :, :3]
 
 
+def _other_latents(tensors):
+    tensors["latents"] = tensors["start_noise"][:, :2]
+
+
 def _no_preview(tensors):
     del tensors["preview"]
 
@@ -183,6 +187,7 @@ def _no_preview(tensors):
         _zero,
         _no_noise,
         _other_noise,
+        _other_latents,
         _no_preview,
     ],
 )

@@ -66,13 +66,13 @@ def planned(wish: Wish) -> Plan:
     if wish.noise is not None and wish.noise not in NOISES:
         raise UsageError(f"No start noise is called {wish.noise!r}.", f"Choose one of {', '.join(NOISES)}.")
     options.sheet(wish.sheet, force=wish.force)
-    motions = tuple(_with_strength(text, wish.strength) for text in wish.motions)
+    motions = tuple(with_strength(text, wish.strength) for text in wish.motions)
     if wish.noise not in (None, "random") and not motions:
         raise UsageError(f"The noise {wish.noise} is made from a motion.", "Name one with --motion.")
     if len({name for name, _ in motions}) < len(motions):
         raise UsageError("A motion is named twice.", "Name it once, with the strength that you want.")
     store = Store.default()
-    spec = _spec(wish.backbone, [store.card(name) for name, _ in motions])
+    spec = agreed_spec(wish.backbone, [store.card(name) for name, _ in motions])
     return Plan(wish, prompt, spec, motions, _targets(wish, prompt))
 
 
@@ -127,8 +127,8 @@ def carry_out(plan: Plan, as_json: bool) -> None:
         _write_sheet(rows, wish.sheet, wish.force)
 
 
-def _with_strength(text: str, strength: float) -> tuple[str, float]:
-    """NAME or NAME:STRENGTH."""
+def with_strength(text: str, strength: float) -> tuple[str, float]:
+    """The name and strength in NAME:STRENGTH; in NAME alone it is `strength`. Raises UsageError, BadName."""
     name, colon, number = text.partition(":")
     if not colon:
         return names.check(name), strength
@@ -137,14 +137,15 @@ def _with_strength(text: str, strength: float) -> tuple[str, float]:
     except ValueError:
         given = math.nan
     if not math.isfinite(given):
-        raise UsageError(
-            f"{text!r} has no strength after the colon.", f"Write --motion {names.check(name)}:0.8"
-        )
+        raise UsageError(f"{text!r} has no strength after the colon.", f"Write {names.check(name)}:0.8")
     return names.check(name), given
 
 
-def _spec(asked: str | None, cards: Sequence[Card]) -> Spec:
-    """The backbone that was asked for, else the motions' own, else the default; all must agree."""
+def agreed_spec(asked: str | None, cards: Sequence[Card]) -> Spec:
+    """The backbone that was asked for, else the motions' own, else the default; all must agree.
+
+    Raises IncompatibleError where they do not, in backbone, revision, frames or size.
+    """
     own = cards[0].backbone if cards else options.default_backbone()
     for card in cards:
         if card.backbone != own:

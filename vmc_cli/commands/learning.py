@@ -33,7 +33,7 @@ class Wish:
     prompt: str
     name: str | None = None
     backbone: str = options.DEFAULT_BACKBONE
-    method: str = "vmc"
+    method: str | None = "vmc"  # None: as `motion` was learned
     steps: int | None = None
     learning_rate: float | None = None
     rank: str | None = None
@@ -48,6 +48,7 @@ class Wish:
     resume: bool = False
     sheet: Path | None = None
     backward: bool = False
+    motion: str | None = None  # learned already, and to be learned backward, in place of clips
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ def planned(wish: Wish) -> Plan:
     options.sheet(wish.sheet, force=wish.replace)
     part = options.trimmed(wish.trim)
     spec = backbones.find(wish.backbone)
+    if wish.motion is not None:
+        backbones.require_match(spec, Store.default().card(wish.motion))
     recipe = _recipe(wish, spec)
     keep = wish.keep_prompt or not recipe.invariant_prompt
     used = prompt if keep else prompts.invariant(prompt)
@@ -160,6 +163,7 @@ def rehearse(plan: Plan, as_json: bool) -> None:
         [
             ("name", name),
             ("prompt", plan.prompt_used),
+            *((("motion", f"{plan.wish.motion}{backward}"),) if plan.wish.motion else ()),
             *(
                 ("clip", f"{clip['file']}: {clip['frames']} frames of {clip['seconds']} s{backward}")
                 for clip in clips
@@ -175,6 +179,8 @@ def learned(plan: Plan) -> Card:
     """Read the clips, learn the motion and store it; its card. Interrupted, it says how to go on."""
     from vmc_cli import clip
 
+    if plan.wish.motion is not None:
+        return _learned_backward(plan, plan.wish.motion)
     clips = clips_of(plan)
     sources = [Source(path.absolute().name, clip.digest(path)) for path in plan.wish.clips]
     if plan.prompt_used != plan.prompt:
@@ -204,6 +210,35 @@ def learned(plan: Plan) -> Card:
         if plan.wish.sheet:
             labels = [f"{source.name}: {plan.prompt_used}" for source in sources]
             clip.sheet(clips, plan.wish.sheet, labels, replace=plan.wish.replace)
+        return replace(delta.card, name=slot.name)
+
+
+def _learned_backward(plan: Plan, name: str) -> Card:
+    """Learn the motion `name` backward from what it holds, and store that; its card."""
+    from vmc_cli import clip, motions
+    from vmc_cli.delta import Delta
+
+    motion = Delta.load(Store.default(), name)
+    _ = motion.latents  # without them there is no need to load a model
+    with _slot(plan) as slot:
+        checkpoint = _checkpoint(plan.wish, slot.name)
+        backbone = backbones.load(plan.spec)
+        with _resumable(checkpoint):
+            delta = motions.reverse(
+                backbone,
+                motion,
+                name=slot.name,
+                prompt=plan.prompt,
+                recipe=plan.recipe,
+                seed=plan.wish.seed,
+                keep_prompt=plan.wish.keep_prompt,
+                checkpoint=checkpoint,
+                progress=Progress(),
+            )
+            delta.save(slot)
+        checkpoint.clear()
+        if plan.wish.sheet:
+            clip.sheet([delta.preview], plan.wish.sheet, [plan.prompt_used], replace=plan.wish.replace)
         return replace(delta.card, name=slot.name)
 
 
@@ -250,7 +285,11 @@ def _recipe(wish: Wish, spec: Spec) -> Recipe:
             f"--stride {wish.stride} is too far for {spec.frames} frames.", f"Write 1 to {spec.frames - 1}."
         )
     given = {key: value for key, value in asked.items() if value is not None}
-    return recipe_file.chosen(wish.method, spec.recipes).adjusted({**given, **options.ranked(wish.rank)})
+    if wish.method is not None:
+        recipe = recipe_file.chosen(wish.method, spec.recipes)
+    else:
+        recipe = Recipe.from_card(Store.default().card(wish.motion or "").recipe)
+    return recipe.adjusted({**given, **options.ranked(wish.rank)})
 
 
 def _slot(plan: Plan) -> AbstractContextManager[Slot]:

@@ -198,6 +198,17 @@ def default_backbone() -> str:
     return os.environ.get("VMC_BACKBONE") or DEFAULT_BACKBONE
 
 
+def is_learned(text: str) -> bool:
+    """Whether there is a motion of that name."""
+    from registry.errors import BadName
+    from registry.store import Store
+
+    try:
+        return os.path.lexists(Store.default().path(text))
+    except BadName:
+        return False
+
+
 def trimmed(text: str | None) -> tuple[float | None, float | None] | None:
     """FROM:TO in seconds, either may be missing. Raises UsageError."""
     if text is None:
