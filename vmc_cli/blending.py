@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from registry.errors import Damaged
-from vmc_cli import __version__, adapters
+from vmc_cli import __version__
+from vmc_cli.adapters import weights as adapted
 from vmc_cli.delta import LARGEST_RANK, LARGEST_WEIGHT, Delta
-from vmc_cli.errors import UsageError
+from vmc_cli.errors import IncompatibleError, UsageError
 
 _FACTOR = re.compile(r"(unet\..+)\.lora_[AB]\.weight")
 
@@ -30,6 +31,7 @@ def blended(parts: Parts, name: str) -> Delta:
         Damaged: a motion's tensors are not those that its card tells.
         UsageError: the sum cannot be stored.
     """
+    _require_alike(parts)
     ranks = [delta.card.recipe.get("rank") for delta, _ in parts]
     if all(type(rank) is int for rank in ranks) and sum(ranks) <= LARGEST_RANK:
         rank, weights = sum(ranks), _side_by_side(parts)
@@ -83,10 +85,26 @@ def _summed(parts: Sequence[tuple[Mapping[str, Tensor], float]]) -> dict[str, Te
     return found
 
 
+def _require_alike(parts: Parts) -> None:
+    """Raise IncompatibleError unless the tensors of all motions act in the same way."""
+    (first, _), *others = parts
+    for delta, _ in others:
+        for key in ("adapter", "blocks", "values"):
+            one, other = first.card.recipe.get(key), delta.card.recipe.get(key)
+            if one != other:
+                names = f"{first.card.name} and {delta.card.name}"
+                raise IncompatibleError(
+                    f"The motions {names} cannot be one: they differ in {key}.",
+                    "Name both with --motion when you generate.",
+                )
+
+
 def _dense(delta: Delta) -> dict[str, Tensor]:
-    """Every weight's whole difference."""
+    """Every weight's whole difference; motion embeddings as they are."""
+    if delta.card.recipe.get("adapter") == "embedding":
+        return {key: value.float() for key, value in delta.weights.items()}
     if type(delta.card.recipe.get("rank")) is int:
-        return {f"{site}.diff": adapters.product(*pair) for site, pair in _pairs(delta).items()}
+        return {f"{site}.diff": adapted.product(*pair) for site, pair in _pairs(delta).items()}
     if wrong := [key for key in delta.weights if not key.endswith(".diff")]:
         raise _damaged(delta, f"it holds {wrong[0]}, which does not belong to full weights")
     return {key: value.float() for key, value in delta.weights.items()}

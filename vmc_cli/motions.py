@@ -24,7 +24,7 @@ from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta, attached
 from vmc_cli.errors import ClipError, Diverged
-from vmc_cli.noise import DEFAULT_NOISE, start_noise
+from vmc_cli.noise import start_noise
 from vmc_cli.recipes import Recipe
 from vmc_cli.sampling import GUIDANCE, invert, sample
 from vmc_cli.training import train
@@ -100,7 +100,7 @@ def reverse(
     As `learn`. Frames are encoded one by one, so latents in reverse order are those of the clip in reverse
     order. Raises `NotFoundError` when the motion holds none.
     """
-    motion.sites(backbone)
+    motion.adapter(backbone)
     latents = motion.latents.flip(2)
     footage = _Footage(
         [each[None] for each in latents],
@@ -185,7 +185,7 @@ def _learn(
     weights = {key: value.half() for key, value in learned.tensors.items()}
     kept = {"start_noise": torch.cat(inverted).half().cpu(), "latents": torch.cat(latents).half().cpu()}
     delta = Delta(card, {**weights, **kept, "preview": footage.preview})
-    delta.sites(backbone)  # what could not be used is not handed out
+    delta.adapter(backbone)  # what could not be used is not handed out
     return delta
 
 
@@ -203,8 +203,9 @@ def generate(
 ) -> Clip:
     """A video of ``prompt`` that follows each of ``deltas`` with its strength. Same seed, same pixels.
 
-    It starts from ``noise`` (see `noise.start_noise`; the default depends on whether there is a motion), made
-    from the first motion; where that was learned from several clips, the seed chooses one. ``guidance`` None
+    It starts from ``noise`` (see `noise.start_noise`; by default what the first motion's method starts from,
+    without a motion random), made from the first motion; where that was learned from several clips, the seed
+    chooses one. ``guidance`` None
     is `sampling.GUIDANCE`.
 
     Raises:
@@ -216,7 +217,7 @@ def generate(
         generator = device.generator(seed)
         random = torch.randn(1, *backbone.latent_shape, generator=generator)
         inverted = _one_of(deltas[0][0].start_noise, generator) if deltas else None
-        start = start_noise(noise or (DEFAULT_NOISE if deltas else "random"), inverted, random)
+        start = start_noise(noise or (deltas[0][0].noise if deltas else "random"), inverted, random)
         latents = sample(
             backbone,
             backbone.embed([prompt]),

@@ -40,7 +40,7 @@ def start_noise(kind: str, inverted: Tensor | None, random: Tensor) -> Tensor:
         random: independent unit Gaussian noise of the same shape.
 
     Raises:
-        UsageError: no such kind, or it needs a motion and there is none.
+        UsageError: no such kind, or it needs a motion and there is none, or one of another size.
     """
     if kind == "random":
         return random
@@ -48,6 +48,8 @@ def start_noise(kind: str, inverted: Tensor | None, random: Tensor) -> Tensor:
         raise UsageError(f"No start noise is called {kind!r}.", f"Choose one of {', '.join(NOISES)}.")
     if inverted is None:
         raise UsageError(f"The noise {kind!r} is made from a motion.", "Name a motion, or use random noise.")
+    if inverted.shape != random.shape:
+        raise UsageError("The motion's start noise has another length or size.", "Use --noise random.")
     return FROM_INVERTED[kind](inverted, random)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vmc_cli.errors import DiskError, NotFoundError, UsageError
-from vmc_cli.recipes import RECIPES, Recipe
+from vmc_cli.recipes import KINDS, RECIPES, Recipe
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -23,24 +23,40 @@ LARGEST = 64 << 10  # bytes: a recipe has about twenty lines
 _LIKE = "like"
 
 
-def chosen(method: str, preferred: Mapping[str, Mapping[str, Any]]) -> Recipe:
+def chosen(method: str, preferred: Mapping[str, Mapping[str, Any]], kind: str | None = None) -> Recipe:
     """The recipe called ``method``, or the one in the file of that name when it ends in .toml.
 
-    ``preferred`` holds, by method, the numbers that a backbone likes better; what a file says wins over them.
+    ``preferred`` holds, by method, the numbers that a backbone likes better; those for the ``kind`` of motion
+    win over them, and what a file says wins over all.
 
     Raises:
-        UsageError: there is no such method, or the file has unknown keys or impossible values.
+        UsageError: there is no such method, or no such kind of it, or the file has unknown keys or impossible
+            values.
         NotFoundError, DiskError: there is no such file, or it cannot be read.
     """
     if method.lower().endswith(SUFFIX):
+        if kind is not None:
+            raise UsageError(f"--kind is not for {method}.", 'Write its kind into the file: kind = "camera".')
         return _read(Path(method), preferred)
-    return _named(method, f"Choose one of {', '.join(RECIPES)}, or a file that ends in {SUFFIX}.", preferred)
-
-
-def _named(method: str, hint: str, preferred: Mapping[str, Mapping[str, Any]]) -> Recipe:
     if method not in RECIPES:
+        hint = f"Choose one of {', '.join(RECIPES)}, or a file that ends in {SUFFIX}."
         raise UsageError(f"No method is called {method!r}.", hint)
-    return RECIPES[method].adjusted(preferred.get(method, {}))
+    return _named(method, preferred, kind)
+
+
+def _named(method: str, preferred: Mapping[str, Mapping[str, Any]], kind: str | None) -> Recipe:
+    recipe = RECIPES[method].adjusted(preferred.get(method, {}))
+    if kind is None:
+        return recipe
+    kinds = KINDS.get(method, {})
+    if kind not in kinds:
+        known = f"Choose one of {', '.join(kinds)}." if kinds else f"Leave out --kind; {_kinds()}"
+        raise UsageError(f"The method {method} has no kind {kind!r}.", known)
+    return recipe.adjusted({**kinds[kind], "kind": kind})
+
+
+def _kinds() -> str:
+    return "; ".join(f"{method} has {', '.join(kinds)}" for method, kinds in KINDS.items())
 
 
 def _read(path: Path, preferred: Mapping[str, Mapping[str, Any]]) -> Recipe:
@@ -58,7 +74,8 @@ def _read(path: Path, preferred: Mapping[str, Mapping[str, Any]]) -> Recipe:
     values = {"method": path.stem, "paper": "", **values}
     try:
         if like is not None:
-            return _named(like, "", preferred).adjusted(values)
+            kind = values["kind"] if values.get("kind") in KINDS.get(like, {}) else None
+            return _named(like, preferred, kind).adjusted(values)
         missing = [
             field.name for field in fields(Recipe) if field.default is MISSING and field.name not in values
         ]

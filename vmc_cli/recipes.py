@@ -10,7 +10,7 @@ from typing import Any
 
 from vmc_cli.errors import UsageError
 
-LOSSES = ("residual-cosine", "residual-l2", "residual-cosine-abs", "mse")
+LOSSES = ("residual-cosine", "residual-l2", "residual-cosine-abs", "mse", "debiased")
 """Names of the objectives; ``losses.LOSSES`` holds the functions."""
 
 TIMESTEPS = ("uniform",)
@@ -18,6 +18,18 @@ TIMESTEPS = ("uniform",)
 
 NOISES = ("inverted", "blend", "low-frequency", "motion", "random")
 """What generation can start from; ``noise.start_noise`` makes it."""
+
+ADAPTERS = ("weights", "embedding")
+"""How a method changes what it trains; `adapters.ADAPTERS` holds the classes."""
+
+RESIZABLE = ("embedding",)
+"""Of these, what a motion holds can be fitted to other numbers of frames and other sizes."""
+
+BLOCKS = ("all", "outer", "widest")
+"""Which blocks are trained: all; those on the way down and up; of these, those with most channels."""
+
+VALUES = ("kept", "none", "difference")
+"""What generation makes of a value embedding; `adapters.embedding.VALUES` holds the functions."""
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -31,7 +43,21 @@ ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """What can be trained: the roles of `backbones.base.Site`, and the projections of each."""
 
+EMBEDDED = ("temporal-attention/to_q", "temporal-attention/to_k", "temporal-attention/to_v")
+"""What sees a motion embedding."""
+
 _KEYS = tuple(f"{role}/{projection}" for role, projections in ROLES.items() for projection in projections)
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """The part of a recipe that decides what a motion's file holds, and how that acts on a network."""
+
+    trains: tuple[str, ...]
+    rank: int | None = None
+    adapter: str = "weights"
+    blocks: str = "all"
+    values: str = "kept"
 
 
 @dataclass(frozen=True)
@@ -39,7 +65,8 @@ class Recipe:
     """One method. It goes into a motion's card word for word.
 
     ``trains`` names the layers as ``role/projection`` (``temporal-attention/to_q``); roles are those of
-    ``backbones.base.Site``. ``rank`` None trains full weights. ``stride`` is in frames.
+    ``backbones.base.Site``. ``rank`` None trains full weights. ``stride`` is in frames. ``noise`` is what
+    generation starts from by default. ``kind`` is the kind of motion that a variant of the method is for.
     """
 
     method: str
@@ -56,11 +83,20 @@ class Recipe:
     inversion_steps: int
     timesteps: str = "uniform"
     invariant_prompt: bool = True
+    adapter: str = "weights"
+    blocks: str = "all"
+    values: str = "kept"
+    noise: str = "motion"
+    kind: str = ""
 
     def __post_init__(self) -> None:
         for what, chosen, known in (
             ("loss", self.loss, LOSSES),
             ("distribution of timesteps", self.timesteps, TIMESTEPS),
+            ("adapter", self.adapter, ADAPTERS),
+            ("set of blocks", self.blocks, BLOCKS),
+            ("use of values", self.values, VALUES),
+            ("start noise", self.noise, NOISES),
         ):
             if chosen not in known:
                 raise UsageError(f"No {what} is called {chosen!r}.", f"Choose one of {', '.join(known)}.")
@@ -81,6 +117,16 @@ class Recipe:
             raise UsageError(f"The weight decay must not be below 0, nor {self.weight_decay}.")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UsageError(f"The betas must be from 0 up to, but not, 1: {self.betas}.")
+
+        if self.adapter == "embedding" and self.rank is not None:
+            raise UsageError(f"The method {self.method} has no rank.", "Leave it out.")
+        if self.adapter == "embedding" and set(self.trains) != set(EMBEDDED):
+            raise UsageError("Embeddings are trained for queries, keys and values.", f"Name {EMBEDDED}.")
+
+    @property
+    def adaptation(self) -> Adaptation:
+        """What the motion's file is going to hold."""
+        return Adaptation(self.trains, self.rank, self.adapter, self.blocks, self.values)
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -113,7 +159,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
         "vmc": Recipe(
             method="vmc",
             paper="Jeong, Park, Ye: VMC, CVPR 2024 (arXiv 2312.00845)",
-            trains=("temporal-attention/to_q", "temporal-attention/to_k", "temporal-attention/to_v"),
+            trains=EMBEDDED,
             rank=16,
             loss="residual-cosine",
             stride=1,
@@ -124,5 +170,36 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             steps=400,
             inversion_steps=75,
         ),
+        "inversion": Recipe(
+            method="inversion",
+            paper="Wang et al.: Motion Inversion for Video Customization (arXiv 2403.20193)",
+            trains=EMBEDDED,
+            rank=None,
+            loss="mse",
+            stride=1,
+            learning_rate=5e-2,
+            weight_decay=0.01,
+            betas=(0.9, 0.999),
+            clip_norm=1.0,  # not told; as VMC
+            steps=800,
+            inversion_steps=50,
+            invariant_prompt=False,
+            adapter="embedding",
+            blocks="widest",
+            values="difference",
+            noise="blend",
+            kind="object",
+        ),
     }
 )
+
+KINDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "inversion": {
+            "object": {},
+            "camera": {"loss": "debiased", "steps": 300, "blocks": "outer", "values": "none"},
+            "hybrid": {"blocks": "outer"},
+        },
+    }
+)
+"""Method -> kind of motion -> what differs from the method's row."""

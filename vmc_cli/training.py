@@ -27,7 +27,7 @@ LOSS_OVER = 50  # last steps, whose mean is the loss that a card tells
 
 @dataclass(frozen=True)
 class Trained:
-    """What learning gives: float32 tensors on the CPU keyed as in `adapters.shapes`, and how it went."""
+    """What learning gives: float32 tensors on the CPU keyed as `Adapter.shapes` tells, and how it went."""
 
     tensors: dict[str, Tensor]
     loss: float
@@ -55,10 +55,10 @@ def train(
     """
     progress = progress or Unwatched()
     generator = seeded(seed)
-    sites = backbone.sites_for(recipe.trains)
+    adapter = adapters.place(backbone, recipe.adaptation)
     clips = [clip.to(backbone.device, torch.float32) for clip in latents]
     embedding = embedding.to(backbone.device)
-    with adapters.trained(backbone.network, sites, recipe.rank, generator) as trainable:
+    with adapter.trained(generator) as trainable:
         state = _State(backbone, trainable, recipe, generator)
         done = state.resume(checkpoint, seed) if checkpoint else 0
         progress.stage("Learning", recipe.steps - done)
@@ -85,7 +85,8 @@ def _step(
     drawn = torch.randn(clip.shape, generator=state.generator).to(clip.device)
     prediction = backbone.predict(backbone.noised(clip, drawn, t), t, embedding)
     weight = backbone.schedule.weight(t).to(clip.device)
-    loss = LOSSES[recipe.loss](prediction, backbone.target(clip, drawn, t), recipe.stride, weight)
+    target = backbone.target(clip, drawn, t)
+    loss = LOSSES[recipe.loss](prediction, target, recipe.stride, weight, state.generator)
     state.descend(loss, recipe.clip_norm)
     return loss.detach()
 

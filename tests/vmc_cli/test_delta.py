@@ -92,7 +92,7 @@ def test_strength_zero_leaves_the_network_as_it_is(tiny_backbone, delta):
 
 def test_the_weights_become_the_sum_of_all_motions_by_strength(tiny_backbone):
     first, second = make(tiny_backbone, 2, seed=1), make(tiny_backbone, None, seed=2)
-    site = first.sites(tiny_backbone)[7]
+    site = first.adapter(tiny_backbone).sites[7]
     weight = site.layer.weight.double()
     down = first.tensors[f"unet.{site.name}.lora_A.weight"].double()
     up = first.tensors[f"unet.{site.name}.lora_B.weight"].double()

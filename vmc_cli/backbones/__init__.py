@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.card import Card
 from vmc_cli.errors import IncompatibleError, NotFoundError, UsageError
+from vmc_cli.recipes import RESIZABLE
 
 if TYPE_CHECKING:
     from vmc_cli.backbones.base import Backbone
@@ -94,7 +95,8 @@ def require_match(spec: Spec, card: Card) -> None:
             f"this is {ours[:12]}.",
             "Learn it again with this version of vmc.",
         )
-    if (card.frames, card.height, card.width) != (spec.frames, spec.height, spec.width):
+    fixed = card.recipe.get("adapter") not in RESIZABLE
+    if fixed and (card.frames, card.height, card.width) != (spec.frames, spec.height, spec.width):
         raise IncompatibleError(
             f"The motion {card.name} has {card.frames} frames of {card.width}x{card.height}; "
             f"{spec.name} makes {spec.frames} of {spec.width}x{spec.height}."

@@ -88,8 +88,18 @@ def find_sites(network: UNet3DConditionModel) -> list[Site]:
     for name, module in network.named_modules():
         for pattern, role, width in _ROLES:
             if match := re.fullmatch(pattern, name):
-                sites.append(Site(name, role, match[1], module, getattr(module, width)))
+                place = _place(network, name)
+                sites.append(Site(name, role, match[1], module, getattr(module, width), *place))
     return sites
+
+
+def _place(network: UNet3DConditionModel, name: str) -> tuple[str, int]:
+    """Section and scale of the block that a module is in: each block down but the last halves the grid."""
+    kind, number, *_ = name.split(".")
+    deepest = len(network.down_blocks) - 1
+    if kind == "down_blocks":
+        return "down", 2 ** int(number)
+    return ("up", 2 ** (deepest - int(number))) if kind == "up_blocks" else ("mid", 2**deepest)
 
 
 class UNet3D(Backbone):

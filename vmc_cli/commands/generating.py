@@ -80,13 +80,12 @@ def carry_out(plan: Plan, as_json: bool) -> None:
     """Generate the videos of a plan, one a seed, and print the path of each as soon as it is written."""
     from vmc_cli import motions
     from vmc_cli.delta import Delta
-    from vmc_cli.noise import DEFAULT_NOISE
     from vmc_cli.sampling import GUIDANCE
 
     wish, store = plan.wish, Store.default()
-    noise = wish.noise or (DEFAULT_NOISE if plan.motions else "random")
     guidance = GUIDANCE if wish.guidance is None else wish.guidance
     deltas = [(Delta.load(store, name), strength) for name, strength in plan.motions]
+    noise = wish.noise or (deltas[0][0].noise if deltas else "random")
     backbone = backbones.load(plan.spec)
     rows = [(delta.preview, f"learned: {delta.card.prompt_used}") for delta, _ in deltas]
     for number, target in enumerate(plan.targets):

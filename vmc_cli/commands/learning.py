@@ -34,6 +34,7 @@ class Wish:
     name: str | None = None
     backbone: str = options.DEFAULT_BACKBONE
     method: str | None = "vmc"  # None: as `motion` was learned
+    kind: str | None = None
     steps: int | None = None
     learning_rate: float | None = None
     rank: str | None = None
@@ -286,7 +287,9 @@ def _recipe(wish: Wish, spec: Spec) -> Recipe:
         )
     given = {key: value for key, value in asked.items() if value is not None}
     if wish.method is not None:
-        recipe = recipe_file.chosen(wish.method, spec.recipes)
+        recipe = recipe_file.chosen(wish.method, spec.recipes, wish.kind)
+    elif wish.kind is not None:
+        raise UsageError("--kind needs a method.", "Add --method inversion.")
     else:
         recipe = Recipe.from_card(Store.default().card(wish.motion or "").recipe)
     return recipe.adjusted({**given, **options.ranked(wish.rank)})

@@ -89,6 +89,14 @@ Method = Annotated[
         help="How motions are learned: `vmc methods` lists the ways; or a recipe of your own.",
     ),
 ]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        "--kind",
+        metavar="KIND",
+        help="The kind of motion, for the method inversion: object, camera or hybrid.  [default: object]",
+    ),
+]
 Steps = Annotated[
     int | None, typer.Option("--steps", min=1, metavar="N", help="Learning steps.  [default: the method's]")
 ]
@@ -161,7 +169,15 @@ Noise = Annotated[
         help=f"What to start from: {', '.join(recipes.NOISES)}.",
     ),
 ]
-SamplingSteps = Annotated[int, typer.Option("--steps", min=1, max=1000, metavar="N", help="Denoising steps.")]
+SamplingKind = Annotated[
+    str | None,
+    typer.Option(
+        "--kind",
+        metavar="KIND",
+        help="The kind of motion, for the method inversion: object, camera or hybrid.  [default: object]",
+    ),
+]
+Steps = Annotated[int, typer.Option("--steps", min=1, max=1000, metavar="N", help="Denoising steps.")]
 Guidance = Annotated[
     float | None,
     typer.Option(

@@ -54,7 +54,7 @@ def test_a_learned_motion_is_reversed_without_its_clip(
         (["seagull_walk", "--method", "vcm"], 2, "vmc"),
         (["seagull"], 2, "--prompt"),
         (["nobody", "--prompt", "a bird is walking"], 5, "nobody"),
-        (["seagull_walk"], 5, "does not hold the clips"),
+        (["seagull_walk", "--method", "vmc"], 5, "does not hold the clips"),
     ],
 )
 def test_a_wrong_wish_is_one_sentence(
