@@ -92,7 +92,8 @@ class Delta:
     @property
     def noise(self) -> str:
         """What generation starts from unless it is told: the method's own choice."""
-        noise = self.card.recipe.get("noise")
+        told = self.card.recipe
+        noise = (len(self.tensors["start_noise"]) > 1 and told.get("noise_of_several")) or told.get("noise")
         return noise if noise in NOISES else DEFAULT_NOISE
 
     def adapter(self, backbone: Backbone) -> Adapter:

@@ -32,13 +32,15 @@ VALUES = ("kept", "none", "difference")
 """What generation makes of a value embedding; `adapters.embedding.VALUES` holds the functions."""
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+_FEED_FORWARD = ("net.0.proj", "net.2")
 ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "temporal-attention": _ATTENTION,
-        "temporal-feed-forward": ("net.0.proj", "net.2"),
+        "temporal-feed-forward": _FEED_FORWARD,
         "temporal-convolution": ("conv1.2", "conv2.3", "conv3.3", "conv4.3"),
         "spatial-self-attention": _ATTENTION,
         "spatial-cross-attention": _ATTENTION,
+        "spatial-feed-forward": _FEED_FORWARD,
     }
 )
 """What can be trained: the roles of `backbones.base.Site`, and the projections of each."""
@@ -66,7 +68,9 @@ class Recipe:
 
     ``trains`` names the layers as ``role/projection`` (``temporal-attention/to_q``); roles are those of
     ``backbones.base.Site``. ``rank`` None trains full weights. ``stride`` is in frames. ``noise`` is what
-    generation starts from by default. ``kind`` is the kind of motion that a variant of the method is for.
+    generation starts from by default, ``noise_of_several`` where that differs for several clips. ``kind`` is
+    the kind of motion that a variant of the method is for. ``aside`` names spatial layers that learn the
+    looks of each clip meanwhile, and are dropped.
     """
 
     method: str
@@ -87,7 +91,9 @@ class Recipe:
     blocks: str = "all"
     values: str = "kept"
     noise: str = "motion"
+    noise_of_several: str = ""
     kind: str = ""
+    aside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for what, chosen, known in (
@@ -97,15 +103,25 @@ class Recipe:
             ("set of blocks", self.blocks, BLOCKS),
             ("use of values", self.values, VALUES),
             ("start noise", self.noise, NOISES),
+            ("start noise", self.noise_of_several or self.noise, NOISES),
         ):
             if chosen not in known:
                 raise UsageError(f"No {what} is called {chosen!r}.", f"Choose one of {', '.join(known)}.")
         if not self.trains:
             raise UsageError("The recipe trains nothing.", f"Name some of {', '.join(_KEYS)}.")
-        if unknown := [key for key in self.trains if key not in _KEYS]:
+        if unknown := [key for key in (*self.trains, *self.aside) if key not in _KEYS]:
             raise UsageError(
                 f"Nothing called {unknown[0]!r} can be trained.", f"There are {', '.join(_KEYS)}."
             )
+        if temporal := [key for key in self.aside if not key.startswith("spatial-")]:
+            raise UsageError(f"Looks are not learned by {temporal[0]}.", "Name spatial layers for aside.")
+        if self.adapter == "embedding" and self.rank is not None:
+            raise UsageError(f"The method {self.method} has no rank.", "Leave it out.")
+        if self.adapter == "embedding" and set(self.trains) != set(EMBEDDED):
+            raise UsageError("Embeddings are trained for queries, keys and values.", f"Name {EMBEDDED}.")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         whole = (("steps", self.steps), ("inversion_steps", self.inversion_steps), ("stride", self.stride))
         for name, value in (*whole, ("rank", 1 if self.rank is None else self.rank)):
             if value < 1:
@@ -117,11 +133,6 @@ class Recipe:
             raise UsageError(f"The weight decay must not be below 0, nor {self.weight_decay}.")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UsageError(f"The betas must be from 0 up to, but not, 1: {self.betas}.")
-
-        if self.adapter == "embedding" and self.rank is not None:
-            raise UsageError(f"The method {self.method} has no rank.", "Leave it out.")
-        if self.adapter == "embedding" and set(self.trains) != set(EMBEDDED):
-            raise UsageError("Embeddings are trained for queries, keys and values.", f"Name {EMBEDDED}.")
 
     @property
     def adaptation(self) -> Adaptation:
@@ -152,6 +163,10 @@ class Recipe:
     def adjusted(self, changes: Mapping[str, Any]) -> Recipe:
         """This recipe with some numbers replaced (a backbone's, then the user's)."""
         return replace(self, **changes)
+
+
+def _all(role: str) -> tuple[str, ...]:
+    return tuple(f"{role}/{projection}" for projection in ROLES[role])
 
 
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
@@ -189,6 +204,24 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             values="difference",
             noise="blend",
             kind="object",
+        ),
+        "director": Recipe(
+            method="director",
+            paper="Zhao et al.: MotionDirector, ECCV 2024 (arXiv 2310.08465)",
+            trains=(*_all("temporal-attention"), *_all("temporal-feed-forward")),
+            rank=32,
+            loss="debiased",
+            stride=1,
+            learning_rate=5e-4,
+            weight_decay=0.01,
+            betas=(0.9, 0.999),
+            clip_norm=1.0,
+            steps=150,
+            inversion_steps=50,
+            invariant_prompt=False,
+            noise="blend",
+            noise_of_several="random",
+            aside=(*_all("spatial-self-attention"), *_all("spatial-feed-forward")),
         ),
     }
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vmc_cli import adapters, noise
@@ -57,13 +58,18 @@ def train(
     generator = seeded(seed)
     adapter = adapters.place(backbone, recipe.adaptation)
     clips = [clip.to(backbone.device, torch.float32) for clip in latents]
-    embedding = embedding.to(backbone.device)
     with adapter.trained(generator) as trainable:
-        state = _State(backbone, trainable, recipe, generator)
+        paths = adapters.Paths(backbone, recipe.aside, len(clips), generator)
+        state = _State(backbone, {**trainable.parameters, **paths.parameters}, recipe, generator)
+        lesson = _Lesson(backbone, clips, embedding.to(backbone.device), recipe, trainable, paths, generator)
+        objectives = (lesson.motion, lesson.looks) if recipe.aside else (lesson.motion,)
         done = state.resume(checkpoint, seed) if checkpoint else 0
         progress.stage("Learning", recipe.steps - done)
         for step in range(done, recipe.steps):
-            state.losses[step] = _step(backbone, clips, embedding, recipe, state)
+            number = int(torch.randint(len(clips), (1,), generator=generator))
+            losses = [objective(number) for objective in objectives]
+            state.descend(torch.stack(losses).sum(), recipe.clip_norm)
+            state.losses[step] = losses[0].detach()  # on the device: asking for the number would wait for it
             logged = (step + 1) % LOG_EVERY == 0 or step + 1 == recipe.steps
             loss = state.recent_loss(step + 1, LOG_EVERY) if logged else None
             stopped = _stopped(progress, loss)
@@ -76,19 +82,41 @@ def train(
         return Trained(tensors, state.recent_loss(recipe.steps, LOSS_OVER), recipe.steps)
 
 
-def _step(
-    backbone: Backbone, clips: Sequence[Tensor], embedding: Tensor, recipe: Recipe, state: _State
-) -> Tensor:
-    """One step down; its loss, on the device: asking for the number would wait for it."""
-    clip = clips[int(torch.randint(len(clips), (1,), generator=state.generator))]
-    t = noise.draw_timesteps(recipe.timesteps, 1, backbone.schedule.train_timesteps, state.generator)
-    drawn = torch.randn(clip.shape, generator=state.generator).to(clip.device)
-    prediction = backbone.predict(backbone.noised(clip, drawn, t), t, embedding)
-    weight = backbone.schedule.weight(t).to(clip.device)
-    target = backbone.target(clip, drawn, t)
-    loss = LOSSES[recipe.loss](prediction, target, recipe.stride, weight, state.generator)
-    state.descend(loss, recipe.clip_norm)
-    return loss.detach()
+@dataclass(frozen=True)
+class _Lesson:
+    """What the objectives of a step have in common. Each gives the loss of clip ``number``, on the device."""
+
+    backbone: Backbone
+    clips: Sequence[Tensor]
+    embedding: Tensor
+    recipe: Recipe
+    trainable: adapters.Trainable
+    paths: adapters.Paths
+    generator: torch.Generator
+
+    def motion(self, number: int) -> Tensor:
+        """The recipe's objective, for what the motion's file is going to hold."""
+        recipe = self.recipe
+        with self.paths.beside(number, learning=False):
+            prediction, target, t = self._predicted(self.clips[number])
+        weight = self.backbone.schedule.weight(t).to(target.device)
+        return LOSSES[recipe.loss](prediction, target, recipe.stride, weight, self.generator)
+
+    def looks(self, number: int) -> Tensor:
+        """Plain error on one random frame, for the clip's own spatial path alone (MotionDirector)."""
+        clip = self.clips[number]
+        frame = int(torch.randint(clip.shape[2], (1,), generator=self.generator))
+        with self.trainable.frozen(), self.paths.beside(number, learning=True):
+            prediction, target, _ = self._predicted(clip[:, :, frame : frame + 1])
+        return F.mse_loss(prediction, target)
+
+    def _predicted(self, clean: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Prediction and target for ``clean`` with noise, and the timestep drawn."""
+        backbone, count = self.backbone, self.backbone.schedule.train_timesteps
+        t = noise.draw_timesteps(self.recipe.timesteps, 1, count, self.generator)
+        drawn = torch.randn(clean.shape, generator=self.generator).to(clean.device)
+        prediction = backbone.predict(backbone.noised(clean, drawn, t), t, self.embedding)
+        return prediction, backbone.target(clean, drawn, t), t
 
 
 class _State:
@@ -97,13 +125,13 @@ class _State:
     def __init__(
         self,
         backbone: Backbone,
-        trainable: adapters.Trainable,
+        parameters: Mapping[str, nn.Parameter],
         recipe: Recipe,
         generator: torch.Generator,
     ) -> None:
         self.generator = generator
         self.losses = torch.zeros(recipe.steps, device=backbone.device)
-        self._parameters = trainable.parameters
+        self._parameters = parameters
         self._optimizer = torch.optim.AdamW(
             self._parameters.values(),
             lr=recipe.learning_rate,

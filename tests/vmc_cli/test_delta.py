@@ -224,6 +224,23 @@ def test_a_card_that_does_not_fit_its_tensors_is_refused(tiny_backbone, recipe):
         pass
 
 
+def test_the_start_noise_is_the_methods_choice_and_may_differ_for_several_clips(tiny_backbone):
+    for told, several, wanted in (
+        ({}, False, "motion"),
+        ({"noise": "blend"}, False, "blend"),
+        ({"noise": "blend"}, True, "blend"),
+        ({"noise": "blend", "noise_of_several": "random"}, False, "blend"),
+        ({"noise": "blend", "noise_of_several": "random"}, True, "random"),
+        ({"noise": "not invented yet"}, False, "motion"),
+    ):
+        delta = make(tiny_backbone)
+        noise = delta.tensors["start_noise"]
+        tensors = {**delta.tensors, "start_noise": torch.cat([noise, noise]) if several else noise}
+        recipe = {key: delta.card.recipe[key] for key in ("trains", "rank")}
+        card = dataclasses.replace(delta.card, recipe={**recipe, **told})
+        assert Delta(card, tensors).noise == wanted
+
+
 def test_a_recipe_of_a_later_version_can_still_be_used(tiny_backbone):
     delta = make(tiny_backbone)
     recipe = {**delta.card.recipe, "loss": "not invented yet", "temperature": 3}

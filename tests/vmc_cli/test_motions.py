@@ -118,12 +118,12 @@ def test_the_preview_is_the_first_clip_made_small(tiny_backbone):
     assert np.abs(small[2, 2, 5].numpy() - block).max() <= 1
 
 
-def test_a_motion_can_be_learned_backward_from_what_it_holds(tiny_backbone):
+def test_a_motion_can_be_learned_backward_from_what_it_holds(exact_backbone):
     clips = [clip(1), clip(2)]
-    delta = learned(tiny_backbone, clips)
+    delta = learned(exact_backbone, clips)
     wishes = {"name": "back", "prompt": "a bird is walking backward", "recipe": RECIPE, "seed": 3}
-    backward = motions.reverse(tiny_backbone, delta, **wishes)
-    fresh = learn(tiny_backbone, [each.reversed() for each in clips], **wishes)
+    backward = motions.reverse(exact_backbone, delta, **wishes)
+    fresh = learn(exact_backbone, [each.reversed() for each in clips], **wishes)
     for key in ("latents", "preview"):
         assert torch.equal(backward.tensors[key], fresh.tensors[key])
     for key, value in fresh.tensors.items():  # learned from latents in half precision
@@ -205,7 +205,8 @@ def test_the_seed_chooses_among_the_noises_of_several_clips(tiny_backbone):
     delta = learned(tiny_backbone, [clip(1), clip(2)])
     singles = []
     for number in range(2):
-        tensors = {**delta.tensors, "start_noise": delta.tensors["start_noise"][number : number + 1]}
+        one = {key: delta.tensors[key][number : number + 1] for key in ("start_noise", "latents")}
+        tensors = {**delta.tensors, **one}
         single = dataclasses.replace(delta, tensors=tensors)
         singles.append(generated(tiny_backbone, deltas=[(single, 1.0)], noise="inverted"))
     chosen = set()

@@ -43,7 +43,7 @@ def test_a_name_is_a_row_with_the_numbers_that_the_backbone_likes_better():
 
 @pytest.mark.parametrize("method", RECIPES)
 def test_every_recipe_can_be_written_down_and_read_again(tmp_path, method):
-    for recipe in (RECIPES[method], RECIPES[method].adjusted({"rank": None})):
+    for recipe in (RECIPES[method], RECIPES[method].adjusted({"steps": 9, "rank": None})):
         assert chosen(written(tmp_path, as_toml(recipe)), PREFERRED) == recipe
 
 
@@ -60,6 +60,29 @@ def test_a_file_says_what_differs_and_wins_over_what_the_backbone_likes(tmp_path
         betas=(0.5, 0),
         trains=("temporal-attention/to_v",),
     )
+
+
+def test_a_kind_of_motion_changes_what_its_method_says(tmp_path):
+    camera = chosen("inversion", {"inversion": {"learning_rate": 0.1, "steps": 5}}, "camera")
+    assert (camera.kind, camera.loss, camera.values, camera.blocks) == ("camera", "debiased", "none", "outer")
+    assert (camera.learning_rate, camera.steps) == (0.1, 300)
+    text = 'like = "inversion"\nkind = "camera"\nvalues = "kept"'
+    mine = chosen(written(tmp_path, text), {})
+    assert (mine.kind, mine.loss, mine.values) == ("camera", "debiased", "kept")
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "said"),
+    [
+        ("inversion", "dance", "object, camera, hybrid"),
+        ("vmc", "camera", "inversion has"),
+        ("a.toml", "x", "file"),
+    ],
+)
+def test_a_kind_that_a_method_does_not_have_is_refused(method, kind, said):
+    with pytest.raises(UsageError) as caught:
+        chosen(method, {}, kind)
+    assert said in f"{caught.value.message} {caught.value.hint}"
 
 
 @pytest.mark.parametrize(
@@ -84,6 +107,14 @@ def test_a_file_says_what_differs_and_wins_over_what_the_backbone_likes(tmp_path
         ("like = 'vmc'\ntrains = ['temporal-attention/to_x']", r"to_x.*temporal-attention/to_q"),
         ("like = 'vmc'\ntrains = [1]", r"trains.*list of texts"),
         ("like = 'vmc'\ninvariant_prompt = 1", r"true or false"),
+        ("like = 'inversion'\nrank = 4", r"inversion has no rank|mine has no rank"),
+        ("like = 'vmc'\nadapter = 'embedding'", r"no rank"),
+        ("like = 'inversion'\ntrains = ['temporal-attention/to_v']", r"queries, keys and values"),
+        ("like = 'director'\naside = ['temporal-attention/to_q']", r"not learned by temporal-attention/to_q"),
+        ("like = 'vmc'\nadapter = 'magic'", r"'magic'.*weights, embedding"),
+        ("like = 'vmc'\nblocks = 'some'", r"'some'.*outer"),
+        ("like = 'vmc'\nvalues = 'few'", r"'few'.*difference"),
+        ("like = 'vmc'\nnoise = 'loud'", r"'loud'.*random"),
         ("like = 'vmc'\nsteps = ", r"is not TOML"),
         ("like = 'vmc'\n" + "a = " + "[" * 5000, r"is not TOML"),
         ("#" * (LARGEST + 1), r"too long"),

@@ -6,7 +6,7 @@ import pytest
 
 from vmc_cli.backbones import BACKBONES
 from vmc_cli.errors import UsageError
-from vmc_cli.recipes import RECIPES, Recipe
+from vmc_cli.recipes import KINDS, RECIPES, Recipe
 
 
 def test_vmc_has_the_numbers_of_its_paper():
@@ -16,6 +16,28 @@ def test_vmc_has_the_numbers_of_its_paper():
     assert (vmc.learning_rate, vmc.weight_decay, vmc.betas) == (1e-4, 0.01, (0.9, 0.999))
     assert (vmc.clip_norm, vmc.steps, vmc.inversion_steps) == (1.0, 400, 75)
     assert vmc.invariant_prompt
+
+
+def test_motion_inversion_has_the_numbers_of_its_paper():
+    inversion = RECIPES["inversion"]
+    assert (inversion.learning_rate, inversion.weight_decay, inversion.betas) == (5e-2, 0.01, (0.9, 0.999))
+    assert (inversion.steps, inversion.inversion_steps, inversion.noise) == (800, 50, "blend")
+    assert KINDS["inversion"].keys() == {"object", "camera", "hybrid"}
+    for kind, loss, values in (("object", "mse", "difference"), ("camera", "debiased", "none")):
+        recipe = inversion.adjusted(KINDS["inversion"][kind])
+        assert (recipe.loss, recipe.values) == (loss, values)
+
+
+def test_motion_director_has_the_numbers_of_its_paper():
+    director = RECIPES["director"]
+    assert (director.rank, director.loss, director.learning_rate, director.steps) == (
+        32,
+        "debiased",
+        5e-4,
+        150,
+    )
+    assert director.roles == ("temporal-attention", "temporal-feed-forward")
+    assert (director.noise, director.noise_of_several) == ("blend", "random")
 
 
 @pytest.mark.parametrize("name", RECIPES)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -24,6 +24,17 @@ class Trainable:
     def __init__(self, parameters: Mapping[str, nn.Parameter], frozen: Mapping[str, Tensor]) -> None:
         self.parameters = dict(parameters)
         self._frozen = frozen
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """What is computed inside gives these parameters no gradient."""
+        for parameter in self.parameters.values():
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in self.parameters.values():
+                parameter.requires_grad_(True)
 
     def tensors(self) -> dict[str, Tensor]:
         """What was learned, or how it differs from what was frozen. Detached, float32."""

@@ -37,6 +37,8 @@ _ROLES = (
     (_BLOCK.format("temp_attentions") + r"ff\.(net\.2)", "temporal-feed-forward", "out_features"),
     (r".+\.temp_convs\.\d+\.(conv1\.2|conv[234]\.3)", "temporal-convolution", "out_channels"),
     (_BLOCK.format("attentions") + r"attn1\." + _MATRIX, "spatial-self-attention", "out_features"),
+    (_BLOCK.format("attentions") + r"ff\.(net\.0\.proj)", "spatial-feed-forward", "in_features"),
+    (_BLOCK.format("attentions") + r"ff\.(net\.2)", "spatial-feed-forward", "out_features"),
     (_BLOCK.format("attentions") + r"attn2\." + _MATRIX, "spatial-cross-attention", "out_features"),
 )
 
