@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from registry.card import Card, Source
-from vmc_cli import __version__, device, prompts
+from vmc_cli import __version__, device, prompts, tokens
 from vmc_cli.backbones.base import CLEAN, Backbone
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.clip import Clip
@@ -27,6 +27,7 @@ from vmc_cli.errors import ClipError, Diverged
 from vmc_cli.noise import start_noise
 from vmc_cli.recipes import Recipe
 from vmc_cli.sampling import GUIDANCE, invert, sample
+from vmc_cli.tokens import Token
 from vmc_cli.training import train
 from vmc_cli.watching import Watcher
 
@@ -44,32 +45,42 @@ def learn(
     seed: int,
     sources: Sequence[Source] = (),
     keep_prompt: bool = False,
+    token: Token | None = None,
+    others: Sequence[tuple[Clip, str]] = (),
     checkpoint: Checkpoint | None = None,
     progress: Watcher | None = None,
 ) -> Delta:
     """Learn one motion, called ``name``, from ``clips`` of the backbone's size, which ``prompt`` describes.
 
-    The prompt is made appearance-invariant unless ``keep_prompt`` or the recipe says otherwise. Nothing is
-    stored but checkpoints; the caller saves the delta and then clears them.
+    The prompt is made appearance-invariant unless ``keep_prompt`` or the recipe says otherwise; the model is
+    told the ``token`` in it as its word. ``others`` are clips of other motions with their captions, learned
+    from as often. Nothing is stored but checkpoints; the caller saves the delta and then clears them.
 
     Raises:
         ClipError: a clip has another size or number of frames.
         Diverged, OutOfMemory: see there; nothing is left but the last checkpoint.
     """
     wanted = (backbone.frames, backbone.height, backbone.width, 3)
-    if not clips or any(clip.frames.shape != wanted for clip in clips):
+    if not clips or any(clip.frames.shape != wanted for clip in (*clips, *(other for other, _ in others))):
         raise ClipError(
             f"Clips for {backbone.spec.name} must have {wanted[0]} frames of {wanted[2]}x{wanted[1]}."
         )
+    pixels = [np.ascontiguousarray(clip.frames) for clip in (*clips, *(other for other, _ in others))]
+    captions = json.dumps([caption for _, caption in others])
     with device.memory_explained("learn this motion"):
-        latents = [_encoded(backbone, clip) for clip in clips]
-    footage = _Footage(
-        latents,
-        _preview(clips[0]),
-        clips[0].fps,
-        tuple(sources),
-        _digest(np.ascontiguousarray(clip.frames) for clip in clips),
-    )
+        footage = _Footage(
+            latents=[_encoded(backbone, clip) for clip in clips],
+            preview=_preview(clips[0]),
+            fps=clips[0].fps,
+            sources=tuple(sources),
+            digest=f"{_digest(pixels)} {captions}",
+            changed=[
+                _encoded(backbone, clip.augmented(number))
+                for clip in clips
+                for number in range(recipe.augmented)
+            ],
+            others=[(_encoded(backbone, clip), backbone.embed([caption])) for clip, caption in others],
+        )
     return _learn(
         backbone,
         footage,
@@ -80,6 +91,7 @@ def learn(
         keep_prompt=keep_prompt,
         checkpoint=checkpoint,
         progress=progress,
+        token=token,
     )
 
 
@@ -119,19 +131,25 @@ def reverse(
         keep_prompt=keep_prompt,
         checkpoint=checkpoint,
         progress=progress,
+        token=tokens.of(motion.card),
         extra={"reversed": motion.card.name},
     )
 
 
 @dataclass(frozen=True)
 class _Footage:
-    """What there is to learn from: latents (1, C, F, h, w) of each clip, and what a motion tells of them."""
+    """What there is to learn from: latents (1, C, F, h, w) of each clip, and what a motion tells of them.
+
+    ``changed`` are latents of augmented clips, ``others`` those of other motions with an embedding each.
+    """
 
     latents: list[Tensor]
     preview: Tensor
     fps: float
     sources: tuple[Source, ...]
     digest: str
+    changed: Sequence[Tensor] = ()
+    others: Sequence[tuple[Tensor, Tensor]] = ()
 
 
 def _learn(
@@ -145,6 +163,7 @@ def _learn(
     keep_prompt: bool,
     checkpoint: Checkpoint | None,
     progress: Watcher | None,
+    token: Token | None,
     extra: Mapping[str, Any] = MappingProxyType({}),
 ) -> Delta:
     began = time.monotonic()
@@ -153,13 +172,20 @@ def _learn(
         checkpoint = replace(checkpoint, about=f"{footage.digest} {json.dumps(used)}")
     latents = footage.latents
     with device.memory_explained("learn this motion"):
-        embedding = backbone.embed([used])
+        embedding = backbone.embed([tokens.spoken(used, [token] if token else [])])
         # The clip's noise belongs to the network as it was, so it is the same for every motion of the clip.
         inverted = [
             invert(backbone, each, steps=recipe.inversion_steps, progress=progress) for each in latents
         ]
         learned = train(
-            backbone, latents, embedding, recipe, seed=seed, progress=progress, checkpoint=checkpoint
+            backbone,
+            [*latents, *footage.changed],
+            embedding,
+            recipe,
+            seed=seed,
+            others=footage.others,
+            progress=progress,
+            checkpoint=checkpoint,
         )
     card = Card(
         name=name,
@@ -180,7 +206,7 @@ def _learn(
         seconds=round(time.monotonic() - began, 1),
         loss=learned.loss,
         steps=learned.steps,
-        extra=dict(extra),
+        extra={**extra, **(token.extra() if token else {})},
     )
     weights = {key: value.half() for key, value in learned.tensors.items()}
     kept = {"start_noise": torch.cat(inverted).half().cpu(), "latents": torch.cat(latents).half().cpu()}
@@ -218,13 +244,14 @@ def generate(
         random = torch.randn(1, *backbone.latent_shape, generator=generator)
         inverted = _one_of(deltas[0][0].start_noise, generator) if deltas else None
         start = start_noise(noise or (deltas[0][0].noise if deltas else "random"), inverted, random)
+        said = [token for delta, _ in deltas if (token := tokens.of(delta.card))]
         latents = sample(
             backbone,
-            backbone.embed([prompt]),
+            backbone.embed([tokens.spoken(prompt, said)]),
             start,
             steps=steps,
             guidance=guidance,
-            negative_embedding=backbone.embed([negative]),
+            negative_embedding=backbone.embed([tokens.spoken(negative, said)]),
             progress=progress,
         )
         return Clip(backbone.decode(latents), backbone.spec.fps)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -19,16 +20,27 @@ BLEND_SHARE = 0.5  # of the variance that the inverted noise gives (MotionDirect
 LOW_PASS = 4  # rows and columns that share one low-frequency value (DMT)
 
 
-def draw_timesteps(kind: str, count: int, train_timesteps: int, generator: Generator) -> Tensor:
-    """``count`` timesteps in [0, ``train_timesteps``), int64 on the CPU."""
-    return DENSITIES[kind](count, train_timesteps, generator)
+def draw_timesteps(
+    kind: str, count: int, train_timesteps: int, generator: Generator, alpha: float = 0.0
+) -> Tensor:
+    """``count`` timesteps in [0, ``train_timesteps``), int64 on the CPU. ``alpha`` is for early ones."""
+    return DENSITIES[kind](count, train_timesteps, generator, alpha)
 
 
-def _uniform(count: int, train_timesteps: int, generator: Generator) -> Tensor:
+def _uniform(count: int, train_timesteps: int, generator: Generator, alpha: float) -> Tensor:
     return torch.randint(train_timesteps, (count,), generator=generator)
 
 
-DENSITIES: Mapping[str, Callable[[int, int, Generator], Tensor]] = MappingProxyType({"uniform": _uniform})
+def _early(count: int, train_timesteps: int, generator: Generator, alpha: float) -> Tensor:
+    """More from the noisy end, where generation begins: density (1 - alpha cos(pi t / T)) / T (V*)."""
+    middle = (torch.arange(train_timesteps, dtype=torch.float64) + 0.5) / train_timesteps
+    density = 1 - alpha * (math.pi * middle).cos()
+    return torch.multinomial(density, count, replacement=True, generator=generator)
+
+
+DENSITIES: Mapping[str, Callable[[int, int, Generator, float], Tensor]] = MappingProxyType(
+    {"uniform": _uniform, "early": _early}
+)
 
 
 def start_noise(kind: str, inverted: Tensor | None, random: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from vmc_cli.errors import UsageError
 LOSSES = ("residual-cosine", "residual-l2", "residual-cosine-abs", "mse", "debiased")
 """Names of the objectives; ``losses.LOSSES`` holds the functions."""
 
-TIMESTEPS = ("uniform",)
+TIMESTEPS = ("uniform", "early")
 """How timesteps are drawn while learning; ``noise.DENSITIES`` holds the functions."""
 
 NOISES = ("inverted", "blend", "low-frequency", "motion", "random")
@@ -70,7 +70,8 @@ class Recipe:
     ``backbones.base.Site``. ``rank`` None trains full weights. ``stride`` is in frames. ``noise`` is what
     generation starts from by default, ``noise_of_several`` where that differs for several clips. ``kind`` is
     the kind of motion that a variant of the method is for. ``aside`` names spatial layers that learn the
-    looks of each clip meanwhile, and are dropped.
+    looks of each clip meanwhile, and are dropped. ``alpha`` shapes the density of early ``timesteps``;
+    ``augmented`` is how many changed copies of each clip are learned from too.
     """
 
     method: str
@@ -94,6 +95,8 @@ class Recipe:
     noise_of_several: str = ""
     kind: str = ""
     aside: tuple[str, ...] = ()
+    alpha: float = 0.5
+    augmented: int = 0
 
     def __post_init__(self) -> None:
         for what, chosen, known in (
@@ -129,6 +132,10 @@ class Recipe:
         for name, number in (("learning rate", self.learning_rate), ("clip norm", self.clip_norm)):
             if not 0 < number < math.inf:
                 raise UsageError(f"The {name} must be above 0, not {number}.")
+        if self.augmented < 0:
+            raise UsageError(f"The number of augmented copies must not be below 0: {self.augmented}.")
+        if not 0 <= self.alpha <= 1:
+            raise UsageError(f"The alpha of early timesteps must be from 0 to 1, not {self.alpha}.")
         if not 0 <= self.weight_decay < math.inf:
             raise UsageError(f"The weight decay must not be below 0, nor {self.weight_decay}.")
         if not all(0 <= beta < 1 for beta in self.betas):
@@ -222,6 +229,30 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             noise="blend",
             noise_of_several="random",
             aside=(*_all("spatial-self-attention"), *_all("spatial-feed-forward")),
+        ),
+        "token": Recipe(
+            method="token",
+            paper="Materzynska et al.: Customizing Motion, V* (arXiv 2312.04966)",
+            trains=(
+                *_all("temporal-attention"),
+                *_all("temporal-feed-forward"),
+                *_all("temporal-convolution"),
+                "spatial-cross-attention/to_k",
+                "spatial-cross-attention/to_v",
+            ),
+            rank=16,
+            loss="mse",
+            stride=1,
+            learning_rate=1e-4,  # for low rank; the paper trains full weights, at 5e-6
+            weight_decay=0.01,
+            betas=(0.9, 0.999),
+            clip_norm=1.0,
+            steps=3000,
+            inversion_steps=50,
+            timesteps="early",
+            invariant_prompt=False,
+            noise="random",
+            augmented=8,
         ),
     }
 )

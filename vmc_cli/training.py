@@ -42,10 +42,14 @@ def train(
     recipe: Recipe,
     *,
     seed: int,
+    others: Sequence[tuple[Tensor, Tensor]] = (),
     progress: Watcher | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Trained:
     """Learn from ``latents``, one (1, C, F, h, w) for each clip, described by ``embedding`` (1, L, D).
+
+    ``others`` are clips of other motions, latents and embedding of each. They take turns with the clips, so
+    that what the network knew is not forgotten (V*).
 
     Each step draws a clip, a timestep and noise from one generator with the seed. The network is as before
     afterwards, however this ends. Stopped by ``progress``, the state goes to ``checkpoint``; a resumed run
@@ -57,16 +61,21 @@ def train(
     progress = progress or Unwatched()
     generator = seeded(seed)
     adapter = adapters.place(backbone, recipe.adaptation)
-    clips = [clip.to(backbone.device, torch.float32) for clip in latents]
+    examples = [*((each, embedding) for each in latents), *others]
+    examples = [
+        (clip.to(backbone.device, torch.float32), told.to(backbone.device)) for clip, told in examples
+    ]
+    turns = [range(len(latents)), *([range(len(latents), len(examples))] if others else [])]
     with adapter.trained(generator) as trainable:
-        paths = adapters.Paths(backbone, recipe.aside, len(clips), generator)
+        paths = adapters.Paths(backbone, recipe.aside, len(examples), generator)
         state = _State(backbone, {**trainable.parameters, **paths.parameters}, recipe, generator)
-        lesson = _Lesson(backbone, clips, embedding.to(backbone.device), recipe, trainable, paths, generator)
+        lesson = _Lesson(backbone, examples, recipe, trainable, paths, generator)
         objectives = (lesson.motion, lesson.looks) if recipe.aside else (lesson.motion,)
         done = state.resume(checkpoint, seed) if checkpoint else 0
         progress.stage("Learning", recipe.steps - done)
         for step in range(done, recipe.steps):
-            number = int(torch.randint(len(clips), (1,), generator=generator))
+            turn = turns[step % len(turns)]
+            number = turn[int(torch.randint(len(turn), (1,), generator=generator))]
             losses = [objective(number) for objective in objectives]
             state.descend(torch.stack(losses).sum(), recipe.clip_norm)
             state.losses[step] = losses[0].detach()  # on the device: asking for the number would wait for it
@@ -84,11 +93,10 @@ def train(
 
 @dataclass(frozen=True)
 class _Lesson:
-    """What the objectives of a step have in common. Each gives the loss of clip ``number``, on the device."""
+    """What the objectives of a step have in common: each gives the loss of an example, on the device."""
 
     backbone: Backbone
-    clips: Sequence[Tensor]
-    embedding: Tensor
+    examples: Sequence[tuple[Tensor, Tensor]]
     recipe: Recipe
     trainable: adapters.Trainable
     paths: adapters.Paths
@@ -98,24 +106,24 @@ class _Lesson:
         """The recipe's objective, for what the motion's file is going to hold."""
         recipe = self.recipe
         with self.paths.beside(number, learning=False):
-            prediction, target, t = self._predicted(self.clips[number])
+            prediction, target, t = self._predicted(*self.examples[number])
         weight = self.backbone.schedule.weight(t).to(target.device)
         return LOSSES[recipe.loss](prediction, target, recipe.stride, weight, self.generator)
 
     def looks(self, number: int) -> Tensor:
         """Plain error on one random frame, for the clip's own spatial path alone (MotionDirector)."""
-        clip = self.clips[number]
+        clip, embedding = self.examples[number]
         frame = int(torch.randint(clip.shape[2], (1,), generator=self.generator))
         with self.trainable.frozen(), self.paths.beside(number, learning=True):
-            prediction, target, _ = self._predicted(clip[:, :, frame : frame + 1])
+            prediction, target, _ = self._predicted(clip[:, :, frame : frame + 1], embedding)
         return F.mse_loss(prediction, target)
 
-    def _predicted(self, clean: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _predicted(self, clean: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Prediction and target for ``clean`` with noise, and the timestep drawn."""
-        backbone, count = self.backbone, self.backbone.schedule.train_timesteps
-        t = noise.draw_timesteps(self.recipe.timesteps, 1, count, self.generator)
+        backbone, recipe, count = self.backbone, self.recipe, self.backbone.schedule.train_timesteps
+        t = noise.draw_timesteps(recipe.timesteps, 1, count, self.generator, recipe.alpha)
         drawn = torch.randn(clean.shape, generator=self.generator).to(clean.device)
-        prediction = backbone.predict(backbone.noised(clean, drawn, t), t, self.embedding)
+        prediction = backbone.predict(backbone.noised(clean, drawn, t), t, embedding)
         return prediction, backbone.target(clean, drawn, t), t
 
 

@@ -17,6 +17,9 @@ from vmc_cli.motions import generate, learn
 from vmc_cli.recipes import KINDS, RECIPES
 
 TEMPORAL = r"(down_blocks\.\d|mid_block|up_blocks\.\d)\.temp_attentions\.\d\.transformer_blocks\.0"
+ALL_TEMPORAL = TEMPORAL + r"\.(attn[12]\.(to_[qkv]|to_out\.0)|ff\.net\.(0\.proj|2))"
+CONVOLUTION = r"(down_blocks\.\d|mid_block|up_blocks\.\d)\.temp_convs\.\d\.conv[1-4]\.\d"
+TEXT = TEMPORAL.replace("temp_attentions", "attentions") + r"\.attn2\.to_[kv]"
 OUTER = TEMPORAL.replace(r"|mid_block", "")
 TABLES = OUTER + r"\.(m_qk|attn[12]\.m_v)"
 # What may be trained, told apart from the table itself: the paths of modules, and how many there are on the
@@ -24,7 +27,8 @@ TABLES = OUTER + r"\.(m_qk|attn[12]\.m_v)"
 # channels and 3 of 32.
 TRAINED = {
     "vmc": (TEMPORAL + r"\.attn[12]\.to_[qkv]", 7 * 6),
-    "director": (TEMPORAL + r"\.(attn[12]\.(to_[qkv]|to_out\.0)|ff\.net\.(0\.proj|2))", 7 * (2 * 4 + 2)),
+    "director": (ALL_TEMPORAL, 7 * (2 * 4 + 2)),
+    "token": (f"{ALL_TEMPORAL}|{CONVOLUTION}|{TEXT}", 7 * (2 * 4 + 2) + 11 * 4 + 7 * 2),
     "inversion": (TABLES, 3 * 3),
     "inversion/object": (TABLES, 3 * 3),
     "inversion/camera": (TABLES, 6 * 3),

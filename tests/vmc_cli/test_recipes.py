@@ -40,6 +40,16 @@ def test_motion_director_has_the_numbers_of_its_paper():
     assert (director.noise, director.noise_of_several) == ("blend", "random")
 
 
+def test_a_token_is_learned_as_its_paper_says():
+    token = RECIPES["token"]
+    assert (token.loss, token.timesteps, token.alpha, token.steps) == ("mse", "early", 0.5, 3000)
+    assert (token.noise, token.invariant_prompt) == ("random", False)
+    roles = ("temporal-attention", "temporal-feed-forward", "temporal-convolution", "spatial-cross-attention")
+    assert token.roles == roles
+    spatial = {key for key in token.trains if key.startswith("spatial")}
+    assert spatial == {"spatial-cross-attention/to_k", "spatial-cross-attention/to_v"}
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_survives_its_card(name):
     recipe = RECIPES[name]
@@ -76,6 +86,8 @@ def test_a_card_that_lacks_a_number_is_refused():
         {"clip_norm": 0.0},
         {"weight_decay": -0.1},
         {"betas": (0.9, 1.0)},
+        {"alpha": 1.5},
+        {"augmented": -1},
     ],
 )
 def test_impossible_numbers_are_refused(change):
@@ -95,7 +107,17 @@ def test_roles_are_told_once_each():
 
 
 @pytest.mark.parametrize(
-    "module", ["recipes", "recipe_file", "commands.methods", "backbones", "checkpoints", "watching"]
+    "module",
+    [
+        "recipes",
+        "recipe_file",
+        "commands.methods",
+        "tokens",
+        "captions",
+        "backbones",
+        "checkpoints",
+        "watching",
+    ],
 )
 def test_the_tables_are_read_without_torch(module):
     heavy = "{'torch', 'numpy', 'diffusers', 'transformers', 'peft'}"

@@ -10,7 +10,7 @@ import typer
 from registry import names
 from registry.errors import Exists
 from registry.store import Store
-from vmc_cli import terminal
+from vmc_cli import terminal, tokens
 from vmc_cli.commands import generating, options
 from vmc_cli.errors import UsageError
 
@@ -43,7 +43,13 @@ def command(
     if not any(strength for _, strength in parts):
         raise UsageError("All strengths are 0, so the blend would do nothing.", "Write one as NAME:0.5")
     store = Store.default()
-    generating.agreed_spec(None, [store.card(each) for each, _ in parts])
+    cards = [store.card(each) for each, _ in parts]
+    generating.agreed_spec(None, cards)
+    if told := [card for card in cards if tokens.of(card)]:
+        raise UsageError(
+            f"The motion {told[0].name} has a token, so it cannot be a part of a blend.",
+            "Name the motions with --motion when you generate.",
+        )
     if os.path.lexists(store.path(names.check(name))) and not replace:
         raise Exists(f"There is a motion {name} already.", "Choose another --name, or --replace it.")
     from vmc_cli.blending import blended

@@ -15,7 +15,7 @@ from registry import names
 from registry.card import Card
 from registry.errors import Exists
 from registry.store import Store
-from vmc_cli import backbones, prompts, terminal
+from vmc_cli import backbones, prompts, terminal, tokens
 from vmc_cli.backbones import Spec
 from vmc_cli.commands import options
 from vmc_cli.errors import ExistsError, IncompatibleError, UsageError
@@ -72,7 +72,9 @@ def planned(wish: Wish) -> Plan:
     if len({name for name, _ in motions}) < len(motions):
         raise UsageError("A motion is named twice.", "Name it once, with the strength that you want.")
     store = Store.default()
-    spec = agreed_spec(wish.backbone, [store.card(name) for name, _ in motions])
+    cards = [store.card(name) for name, _ in motions]
+    spec = agreed_spec(wish.backbone, cards)
+    tokens.agreed(prompt, cards)
     return Plan(wish, prompt, spec, motions, _targets(wish, prompt))
 
 

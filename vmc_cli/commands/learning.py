@@ -13,13 +13,14 @@ from registry import home, names
 from registry.card import Card, Source
 from registry.errors import DiskError, Exists
 from registry.store import Slot, Store
-from vmc_cli import backbones, prompts, recipe_file, terminal
+from vmc_cli import backbones, captions, prompts, recipe_file, terminal, tokens
 from vmc_cli.backbones import Spec
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.commands import options
 from vmc_cli.errors import NotFoundError, OutOfMemory, Stopped, UsageError
 from vmc_cli.progress import Progress
 from vmc_cli.recipes import Recipe
+from vmc_cli.tokens import Token
 
 if TYPE_CHECKING:
     from vmc_cli.clip import Clip
@@ -35,6 +36,8 @@ class Wish:
     backbone: str = options.DEFAULT_BACKBONE
     method: str | None = "vmc"  # None: as `motion` was learned
     kind: str | None = None
+    token: str | None = None
+    regularize: Path | None = None
     steps: int | None = None
     learning_rate: float | None = None
     rank: str | None = None
@@ -64,6 +67,8 @@ class Plan:
     prompt: str
     prompt_used: str
     part: tuple[float | None, float | None] | None
+    token: Token | None
+    others: captions.Captioned
 
     def described(self) -> dict[str, Any]:
         """For JSON and for people."""
@@ -111,10 +116,29 @@ def planned(wish: Wish) -> Plan:
     for path in wish.clips:
         if not os.path.lexists(path):
             raise NotFoundError(f"There is no clip {path}.", "Check the path; put quotes around it.")
-    plan = Plan(wish, spec, recipe, name, wish.name is not None, prompt, used, part)
+    if wish.method == "token" and wish.token is None:
+        raise UsageError("The method token needs a token.", 'Add --token "V*", and say it in the prompt.')
+    token = _token(wish, used)
+    others = captions.read(wish.regularize) if wish.regularize else []
+    plan = Plan(wish, spec, recipe, name, wish.name is not None, prompt, used, part, token, others)
     if plan.named and not wish.replace and os.path.lexists(Store.default().path(name)):
         raise Exists(f"There is a motion {name} already.", "Choose another --name, or --replace it.")
     return plan
+
+
+def _token(wish: Wish, prompt: str) -> Token | None:
+    if wish.token is None:
+        return None
+    taken = [entry.card for entry in Store.default().entries() if entry.card and entry.name != wish.name]
+    return tokens.chosen(wish.token, prompt, [card for card in taken if card.backbone == wish.backbone])
+
+
+def _others_of(plan: Plan) -> list[tuple[Clip, str]]:
+    """The clips of other motions with their captions. Raises ClipError."""
+    from vmc_cli import clip
+
+    size = {"frames": plan.spec.frames, "height": plan.spec.height, "width": plan.spec.width}
+    return [(clip.read(path, **size), caption) for path, caption in plan.others]
 
 
 def clips_of(plan: Plan) -> list[Clip]:
@@ -169,6 +193,12 @@ def rehearse(plan: Plan, as_json: bool) -> None:
                 ("clip", f"{clip['file']}: {clip['frames']} frames of {clip['seconds']} s{backward}")
                 for clip in clips
             ),
+            *(
+                (("token", f"{plan.token.shown}, told to the model as {plan.token.word}"),)
+                if plan.token
+                else ()
+            ),
+            *((("other clips", len(plan.others)),) if plan.others else ()),
             ("backbone", f"{spec.name}, {spec.frames} frames of {spec.width}x{spec.height}"),
             *((key.replace("_", " "), _worded(value)) for key, value in recipe.items()),
         ]
@@ -182,7 +212,7 @@ def learned(plan: Plan) -> Card:
 
     if plan.wish.motion is not None:
         return _learned_backward(plan, plan.wish.motion)
-    clips = clips_of(plan)
+    clips, others = clips_of(plan), _others_of(plan)
     sources = [Source(path.absolute().name, clip.digest(path)) for path in plan.wish.clips]
     if plan.prompt_used != plan.prompt:
         terminal.say(f'Learning "{plan.prompt_used}": the place is stripped, unless --keep-prompt is given.')
@@ -203,6 +233,8 @@ def learned(plan: Plan) -> Card:
                 seed=plan.wish.seed,
                 sources=sources,
                 keep_prompt=plan.wish.keep_prompt,
+                token=plan.token,
+                others=others,
                 checkpoint=checkpoint,
                 progress=Progress(),
             )

@@ -89,6 +89,23 @@ Method = Annotated[
         help="How motions are learned: `vmc methods` lists the ways; or a recipe of your own.",
     ),
 ]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        metavar="TEXT",
+        help='What stands for the motion in prompts: "V*" in "a person doing the V*".',
+    ),
+]
+Regularize = Annotated[
+    Path | None,
+    typer.Option(
+        "--regularize",
+        metavar="FOLDER",
+        help="Clips of other motions, learned from in turn so that nothing is forgotten; captions in "
+        "captions.json, or as the files are named.",
+    ),
+]
 Kind = Annotated[
     str | None,
     typer.Option(
@@ -169,7 +186,24 @@ Noise = Annotated[
         help=f"What to start from: {', '.join(recipes.NOISES)}.",
     ),
 ]
-SamplingKind = Annotated[
+SamplingToken = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        metavar="TEXT",
+        help='What stands for the motion in prompts: "V*" in "a person doing the V*".',
+    ),
+]
+Regularize = Annotated[
+    Path | None,
+    typer.Option(
+        "--regularize",
+        metavar="FOLDER",
+        help="Clips of other motions, learned from in turn so that nothing is forgotten; captions in "
+        "captions.json, or as the files are named.",
+    ),
+]
+Kind = Annotated[
     str | None,
     typer.Option(
         "--kind",

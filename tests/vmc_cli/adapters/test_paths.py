@@ -64,7 +64,8 @@ def test_motion_teaches_the_temporal_layers_and_looks_teach_the_path_of_their_cl
             if not parameter.any():
                 torch.nn.init.normal_(parameter, std=0.1)
         embedding = tiny_backbone.embed(["a cat"])
-        lesson = _Lesson(tiny_backbone, clips, embedding, RECIPE, trainable, paths, source)
+        examples = [(clip, embedding) for clip in clips]
+        lesson = _Lesson(tiny_backbone, examples, RECIPE, trainable, paths, source)
         getattr(lesson, objective)(1).backward()
         taught = {
             key

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from registry.store import Store
-from tests.vmc_cli.commands.conftest import Run, parsed
+from tests.vmc_cli.commands.conftest import Run, draw, parsed
 from vmc_cli import backbones
 from vmc_cli.recipes import RECIPES, Recipe
 
@@ -53,5 +53,75 @@ def test_a_wrong_recipe_costs_no_model(
         Path("mine.toml").write_text(text, encoding="utf-8")
     ran = run("learn", clip, "--prompt", "a bird is walking", "--backbone", tiny, "--method", "mine.toml")
     assert ran.rc == rc
+    assert said in ran.stderr
+    assert ran.stderr.count("\n") == 1
+
+
+QUICK = ("--steps", "1")
+
+
+@pytest.mark.parametrize("method", [each for each in RECIPES if each != "token"])
+def test_every_method_learns_and_its_motion_generates(method: str, run: Run, tiny: str, clip: Path) -> None:
+    learned = run("learn", clip, "-p", "a bird is walking", "--backbone", tiny, "--method", method, *QUICK)
+    assert (learned.rc, learned.stdout) == (0, "bird_walk\n"), learned.stderr
+    made = run("generate", "a cat is walking", "-m", "bird_walk", "--json", *QUICK)
+    assert made.rc == 0, made.stderr
+    assert parsed(made)["noise"] == RECIPES[method].noise
+
+
+def test_the_kind_of_motion_goes_into_the_card(run: Run, tiny: str, clip: Path, store: Store) -> None:
+    arguments = ("-p", "a bird is walking", "--backbone", tiny, "--method", "inversion", *QUICK)
+    assert run("learn", clip, *arguments, "--kind", "camera").rc == 0
+    recipe = store.card("bird_walk").recipe
+    assert (recipe["kind"], recipe["loss"], recipe["values"]) == ("camera", "debiased", "none")
+    assert run("learn", clip, *arguments, "--kind", "dance").rc == 2
+
+
+def test_a_token_is_learned_beside_other_clips_and_asked_for(
+    run: Run, tiny: str, clip: Path, here: Path, store: Store
+) -> None:
+    (here / "others").mkdir()
+    draw(here / "others" / "a_dog_is_jumping", step=2)
+    learn = ("learn", clip, "--backbone", tiny, "--method", "token", "--token", "V*", *QUICK)
+    learned = run(*learn, "-p", "a person doing the V*", "--name", "carlton", "--regularize", "others")
+    assert learned.rc == 0, learned.stderr
+    card = store.card("carlton")
+    assert card.extra == {"token": "V*", "word": "pll"}
+    assert card.prompt_used == "a person doing the V*"
+    made = run("generate", "a dog doing the V*", "-m", "carlton", "--json", *QUICK)
+    assert made.rc == 0, made.stderr
+    assert (parsed(made)["noise"], parsed(made)["prompt"]) == ("random", "a dog doing the V*")
+    refused = run("generate", "a dog is dancing", "-m", "carlton", *QUICK)
+    assert (refused.rc, refused.stderr.count("\n")) == (2, 1)
+    assert "does not say V*" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rc", "said"),
+    [
+        (["-p", "a person is dancing", "--token", "V*"], 2, "does not say V*"),
+        (["-p", "a person doing the V*"], 2, "needs a token"),
+        (["-p", "the V*", "--token", "V *"], 2, "cannot be a token"),
+        (["-p", "the V*", "--token", "V*", "--regularize", "nowhere"], 5, "nowhere"),
+        (["-p", "the V*", "--token", "V*", "--regularize", "."], 2, "captions.json"),
+    ],
+)
+def test_a_wrong_token_or_folder_costs_no_model(
+    *,
+    arguments: list[str],
+    rc: int,
+    said: str,
+    run: Run,
+    tiny: str,
+    clip: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def load(*_: object) -> None:
+        raise AssertionError("the model is loaded")
+
+    monkeypatch.setattr(backbones, "load", load)
+    (clip.parent / "captions.json").write_text("[]")
+    ran = run("learn", clip, "--backbone", tiny, "--method", "token", "--name", "x", *arguments)
+    assert ran.rc == rc, ran.stderr
     assert said in ran.stderr
     assert ran.stderr.count("\n") == 1
