@@ -14,8 +14,9 @@ from registry.card import Card
 from registry.errors import Damaged
 from registry.header import RawTensor
 from registry.store import Slot, Store
-from vmc_cli import adapters
+from vmc_cli import adapters, tokens
 from vmc_cli.adapters import Adapter
+from vmc_cli.adapters.words import KEY
 from vmc_cli.backbones import require_match
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.clip import Clip
@@ -48,6 +49,7 @@ class Delta:
     * the weights, keyed as `Adapter.shapes` tells, float16;
     * ``start_noise`` (K, C, F, h, w) float16: the inverted latents of each of the K clips;
     * ``latents`` of the same shape and format: the clips themselves, to learn from again; may be missing;
+    * ``token`` (n, D) float16: the vectors of the token's word, where they were learned;
     * ``preview`` (F, h, w, 3) uint8: the first clip, small.
     """
 
@@ -106,13 +108,28 @@ class Delta:
         require_match(backbone.spec, self.card)
         noise = self.tensors.get("start_noise", torch.empty(0))
         adapter = adapters.place(backbone, self._adaptation(), tuple(noise.shape[1:]))
-        self._check_shapes(adapter.shapes(), adapter.learned_shape)
+        self._check_shapes({**adapter.shapes(), **self._vector_shapes(backbone)}, adapter.learned_shape)
         for key, value in self.tensors.items():
             if value.is_floating_point() and not (value.abs().amax() <= LARGEST_WEIGHT):  # false for NaN too
                 raise self._damaged(f"its tensor {key} holds numbers that are not finite or far too large")
         if not adapter.acts(self.tensors):
             raise self._damaged("all its weights are zero, so it does nothing")
         return adapter
+
+    def vectors(self, backbone: Backbone, strength: float) -> dict[str, Tensor]:
+        """The learned vectors of its token's word, as far from the model's own as ``strength`` says."""
+        token = tokens.of(self.card)
+        if token is None or KEY not in self.tensors or not strength:
+            return {}
+        own = backbone.word_vectors(token.word)
+        return {token.word: own + strength * (self.tensors[KEY].to(own) - own)}
+
+    def _vector_shapes(self, backbone: Backbone) -> dict[str, tuple[int, ...]]:
+        if self.card.recipe.get("trains_token") is not True:
+            return {}
+        if (token := tokens.of(self.card)) is None:
+            raise self._damaged("its card does not tell its token")
+        return {KEY: tuple(backbone.word_vectors(token.word).shape)}
 
     def _adaptation(self) -> Adaptation:
         told = self.card.recipe

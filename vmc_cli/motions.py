@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from registry.card import Card, Source
-from vmc_cli import __version__, device, prompts, tokens
+from vmc_cli import __version__, adapters, device, prompts, tokens
 from vmc_cli.backbones.base import CLEAN, Backbone
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.clip import Clip
@@ -172,7 +173,9 @@ def _learn(
         checkpoint = replace(checkpoint, about=f"{footage.digest} {json.dumps(used)}")
     latents = footage.latents
     with device.memory_explained("learn this motion"):
-        embedding = backbone.embed([tokens.spoken(used, [token] if token else [])])
+        told = tokens.spoken(used, [token] if token else [])
+        embedding = backbone.embed([told])
+        words = adapters.Words(backbone, told, token.word) if token and recipe.trains_token else None
         # The clip's noise belongs to the network as it was, so it is the same for every motion of the clip.
         inverted = [
             invert(backbone, each, steps=recipe.inversion_steps, progress=progress) for each in latents
@@ -184,6 +187,7 @@ def _learn(
             recipe,
             seed=seed,
             others=footage.others,
+            words=words,
             progress=progress,
             checkpoint=checkpoint,
         )
@@ -245,13 +249,19 @@ def generate(
         inverted = _one_of(deltas[0][0].start_noise, generator) if deltas else None
         start = start_noise(noise or (deltas[0][0].noise if deltas else "random"), inverted, random)
         said = [token for delta, _ in deltas if (token := tokens.of(delta.card))]
+        vectors = {
+            word: value
+            for delta, strength in deltas
+            for word, value in delta.vectors(backbone, strength).items()
+        }
+        embed = partial(backbone.embed_with, vectors=vectors) if vectors else backbone.embed
         latents = sample(
             backbone,
-            backbone.embed([tokens.spoken(prompt, said)]),
+            embed([tokens.spoken(prompt, said)]),
             start,
             steps=steps,
             guidance=guidance,
-            negative_embedding=backbone.embed([tokens.spoken(negative, said)]),
+            negative_embedding=embed([tokens.spoken(negative, said)]),
             progress=progress,
         )
         return Clip(backbone.decode(latents), backbone.spec.fps)

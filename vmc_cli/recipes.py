@@ -60,6 +60,7 @@ class Adaptation:
     adapter: str = "weights"
     blocks: str = "all"
     values: str = "kept"
+    trains_token: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class Recipe:
     generation starts from by default, ``noise_of_several`` where that differs for several clips. ``kind`` is
     the kind of motion that a variant of the method is for. ``aside`` names spatial layers that learn the
     looks of each clip meanwhile, and are dropped. ``alpha`` shapes the density of early ``timesteps``;
-    ``augmented`` is how many changed copies of each clip are learned from too.
+    ``augmented`` is how many changed copies of each clip are learned from too; with ``trains_token`` the
+    token's own vectors are learned as well.
     """
 
     method: str
@@ -97,6 +99,7 @@ class Recipe:
     aside: tuple[str, ...] = ()
     alpha: float = 0.5
     augmented: int = 0
+    trains_token: bool = False
 
     def __post_init__(self) -> None:
         for what, chosen, known in (
@@ -144,7 +147,7 @@ class Recipe:
     @property
     def adaptation(self) -> Adaptation:
         """What the motion's file is going to hold."""
-        return Adaptation(self.trains, self.rank, self.adapter, self.blocks, self.values)
+        return Adaptation(self.trains, self.rank, self.adapter, self.blocks, self.values, self.trains_token)
 
     @property
     def roles(self) -> tuple[str, ...]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +27,10 @@ LOG_EVERY = 10  # steps between two looks at the loss: each makes the device wai
 LOSS_OVER = 50  # last steps, whose mean is the loss that a card tells
 
 
+Example = tuple[Tensor, Callable[[], Tensor]]
+"""Latents (1, C, F, h, w), and what gives the embedding (1, L, D) of their caption."""
+
+
 @dataclass(frozen=True)
 class Trained:
     """What learning gives: float32 tensors on the CPU keyed as `Adapter.shapes` tells, and how it went."""
@@ -43,13 +48,14 @@ def train(
     *,
     seed: int,
     others: Sequence[tuple[Tensor, Tensor]] = (),
+    words: adapters.Words | None = None,
     progress: Watcher | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Trained:
     """Learn from ``latents``, one (1, C, F, h, w) for each clip, described by ``embedding`` (1, L, D).
 
     ``others`` are clips of other motions, latents and embedding of each. They take turns with the clips, so
-    that what the network knew is not forgotten (V*).
+    that what the network knew is not forgotten (V*). ``words`` learn too, and give the clips' embedding.
 
     Each step draws a clip, a timestep and noise from one generator with the seed. The network is as before
     afterwards, however this ends. Stopped by ``progress``, the state goes to ``checkpoint``; a resumed run
@@ -61,14 +67,19 @@ def train(
     progress = progress or Unwatched()
     generator = seeded(seed)
     adapter = adapters.place(backbone, recipe.adaptation)
-    examples = [*((each, embedding) for each in latents), *others]
+    told = words.embedding if words else partial(embedding.to, backbone.device)
     examples = [
-        (clip.to(backbone.device, torch.float32), told.to(backbone.device)) for clip, told in examples
+        *((clip.to(backbone.device, torch.float32), told) for clip in latents),
+        *(
+            (clip.to(backbone.device, torch.float32), partial(caption.to, backbone.device))
+            for clip, caption in others
+        ),
     ]
     turns = [range(len(latents)), *([range(len(latents), len(examples))] if others else [])]
     with adapter.trained(generator) as trainable:
         paths = adapters.Paths(backbone, recipe.aside, len(examples), generator)
-        state = _State(backbone, {**trainable.parameters, **paths.parameters}, recipe, generator)
+        beside = {**paths.parameters, **(words.parameters if words else {})}
+        state = _State(backbone, {**trainable.parameters, **beside}, recipe, generator)
         lesson = _Lesson(backbone, examples, recipe, trainable, paths, generator)
         objectives = (lesson.motion, lesson.looks) if recipe.aside else (lesson.motion,)
         done = state.resume(checkpoint, seed) if checkpoint else 0
@@ -86,7 +97,8 @@ def train(
                 state.save(checkpoint, step + 1, seed)
             if stopped:
                 raise stopped
-        tensors = {key: value.cpu() for key, value in trainable.tensors().items()}
+        learned = {**trainable.tensors(), **(words.tensors() if words else {})}
+        tensors = {key: value.cpu() for key, value in learned.items()}
         _require_usable(tensors.values())
         return Trained(tensors, state.recent_loss(recipe.steps, LOSS_OVER), recipe.steps)
 
@@ -96,7 +108,7 @@ class _Lesson:
     """What the objectives of a step have in common: each gives the loss of an example, on the device."""
 
     backbone: Backbone
-    examples: Sequence[tuple[Tensor, Tensor]]
+    examples: Sequence[Example]
     recipe: Recipe
     trainable: adapters.Trainable
     paths: adapters.Paths
@@ -118,12 +130,12 @@ class _Lesson:
             prediction, target, _ = self._predicted(clip[:, :, frame : frame + 1], embedding)
         return F.mse_loss(prediction, target)
 
-    def _predicted(self, clean: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _predicted(self, clean: Tensor, embedding: Callable[[], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Prediction and target for ``clean`` with noise, and the timestep drawn."""
         backbone, recipe, count = self.backbone, self.recipe, self.backbone.schedule.train_timesteps
         t = noise.draw_timesteps(recipe.timesteps, 1, count, self.generator, recipe.alpha)
         drawn = torch.randn(clean.shape, generator=self.generator).to(clean.device)
-        prediction = backbone.predict(backbone.noised(clean, drawn, t), t, embedding)
+        prediction = backbone.predict(backbone.noised(clean, drawn, t), t, embedding())
         return prediction, backbone.target(clean, drawn, t), t
 
 

@@ -15,6 +15,7 @@ from vmc_cli.delta import attached
 from vmc_cli.device import generator
 from vmc_cli.motions import generate, learn
 from vmc_cli.recipes import KINDS, RECIPES
+from vmc_cli.tokens import Token
 
 TEMPORAL = r"(down_blocks\.\d|mid_block|up_blocks\.\d)\.temp_attentions\.\d\.transformer_blocks\.0"
 ALL_TEMPORAL = TEMPORAL + r"\.(attn[12]\.(to_[qkv]|to_out\.0)|ff\.net\.(0\.proj|2))"
@@ -116,3 +117,43 @@ def test_the_network_is_bit_for_bit_as_before_and_strength_0_leaves_it_alone(tin
 def test_a_video_can_be_made_with_it(tiny_backbone, method):
     video = generate(tiny_backbone, "a cat", deltas=[(learned(tiny_backbone, method), 1.0)], steps=1)
     assert video.frames.shape == (4, 32, 32, 3)
+
+
+def test_a_tokens_vectors_are_learned_and_saved_only_where_the_recipe_says_so(tiny_backbone):
+    token = Token("V*", "pll")
+    recipe = quick("token").adjusted({"trains_token": True, "steps": 3})
+    wishes = {"name": "v", "prompt": "a bird doing the V*", "seed": 0, "token": token}
+    before = fingerprint(tiny_backbone.network)
+    encoder = {name: value.clone() for name, value in tiny_backbone._text_encoder.state_dict().items()}
+    delta = learn(tiny_backbone, [clip(1)], recipe=recipe, **wishes)
+    bare = learn(tiny_backbone, [clip(1)], recipe=recipe.adjusted({"trains_token": False}), **wishes)
+    assert delta.tensors.keys() - bare.tensors.keys() == {"token"}
+    own = tiny_backbone.word_vectors("pll")
+    assert delta.tensors["token"].shape == own.shape == (3, 16)
+    assert not torch.allclose(delta.tensors["token"].float(), own, atol=1e-3)
+    assert fingerprint(tiny_backbone.network) == before
+    after = tiny_backbone._text_encoder.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in encoder.items())
+    assert generate(tiny_backbone, "a cat doing the V*", deltas=[(delta, 1.0)], steps=1).frames.any()
+    assert not delta.vectors(tiny_backbone, 0.0)
+    half = delta.vectors(tiny_backbone, 0.5)["pll"]
+    torch.testing.assert_close(half, (own + delta.tensors["token"].float()) / 2)
+
+
+def test_the_model_reads_the_word_for_the_token(tiny_backbone, monkeypatch):
+    delta = learn(
+        tiny_backbone,
+        [clip(1)],
+        name="v",
+        prompt="a bird doing the V*",
+        recipe=quick("token"),
+        seed=0,
+        token=Token("V*", "pll"),
+    )
+    asked = []
+    original = type(tiny_backbone).embed
+    monkeypatch.setattr(
+        type(tiny_backbone), "embed", lambda self, prompts: asked.extend(prompts) or original(self, prompts)
+    )
+    generate(tiny_backbone, "a cat doing the V*", deltas=[(delta, 1.0)], negative="no V*", steps=1)
+    assert asked == ["a cat doing the pll", "no pll"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -153,6 +153,19 @@ class Backbone(ABC):
     @abstractmethod
     def embed(self, prompts: Sequence[str]) -> Tensor:
         """Prompts to embeddings (B, L, D)."""
+
+    def word_vectors(self, word: str) -> Tensor:
+        """What stands for ``word`` before the text encoder reads it in context: (n, D), one for each piece.
+
+        Raises `IncompatibleError` where words cannot be learned, or the word is nothing to the model.
+        """
+        raise IncompatibleError(
+            f"The backbone {self.spec.name} cannot learn words.", "Leave out --train-token."
+        )
+
+    def embed_with(self, prompts: Sequence[str], vectors: Mapping[str, Tensor]) -> Tensor:
+        """As `embed`, with other `word_vectors` for some words; gradients reach them."""
+        raise IncompatibleError(f"The backbone {self.spec.name} cannot learn words.")
 
     @abstractmethod
     def predict(self, latents: Tensor, t: Tensor | int, embedding: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,8 +160,39 @@ class UNet3D(Backbone):
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Tensor:
         """See `Backbone.embed`. What does not fit into the text encoder is cut off."""
+        return self.embed_with(prompts, {})
+
+    def word_vectors(self, word: str) -> Tensor:
+        """See `Backbone.word_vectors`."""
+        pieces = self._pieces(word)
+        if self._tokenizer.unk_token_id in pieces:
+            raise IncompatibleError(f"The text encoder of {self.spec.name} cannot spell {word!r}.")
+        return self._text_encoder.get_input_embeddings().weight[pieces].detach().clone()
+
+    def embed_with(self, prompts: Sequence[str], vectors: Mapping[str, Tensor]) -> Tensor:
+        """See `Backbone.embed_with`."""
         tokens = self._tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt")
-        return self._text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
+        ids = tokens.input_ids.to(self.device)
+        pieces = {word: torch.tensor(self._pieces(word), device=self.device) for word in vectors}
+
+        def replaced(module: nn.Module, inputs: tuple[Any, ...], found: Tensor) -> Tensor:
+            for word, own in pieces.items():
+                windows = ids.unfold(1, len(own), 1)
+                for row, begin in (windows == own).all(-1).nonzero().tolist():
+                    middle = vectors[word][None].to(found.device, found.dtype)
+                    whole = [found[row : row + 1, :begin], middle, found[row : row + 1, begin + len(own) :]]
+                    found = torch.cat([found[:row], torch.cat(whole, dim=1), found[row + 1 :]])
+            return found
+
+        handle = self._text_encoder.get_input_embeddings().register_forward_hook(replaced)
+        try:
+            return self._text_encoder(ids).last_hidden_state
+        finally:
+            handle.remove()
+
+    def _pieces(self, word: str) -> list[int]:
+        pieces: list[int] = self._tokenizer(word, add_special_tokens=False).input_ids
+        return pieces
 
     def predict(self, latents: Tensor, t: Tensor | int, embedding: Tensor) -> Tensor:
         """See `Backbone.predict`."""

@@ -45,9 +45,9 @@ def command(
     store = Store.default()
     cards = [store.card(each) for each, _ in parts]
     generating.agreed_spec(None, cards)
-    if told := [card for card in cards if tokens.of(card)]:
+    if named := [card.name for card in cards if tokens.of(card)]:
         raise UsageError(
-            f"The motion {told[0].name} has a token, so it cannot be a part of a blend.",
+            f"The motion {named[0]} has a token, so it cannot be a part of a blend.",
             "Name the motions with --motion when you generate.",
         )
     if os.path.lexists(store.path(names.check(name))) and not replace:

@@ -37,6 +37,7 @@ class Wish:
     method: str | None = "vmc"  # None: as `motion` was learned
     kind: str | None = None
     token: str | None = None
+    train_token: bool = False
     regularize: Path | None = None
     steps: int | None = None
     learning_rate: float | None = None
@@ -118,6 +119,8 @@ def planned(wish: Wish) -> Plan:
             raise NotFoundError(f"There is no clip {path}.", "Check the path; put quotes around it.")
     if wish.method == "token" and wish.token is None:
         raise UsageError("The method token needs a token.", 'Add --token "V*", and say it in the prompt.')
+    if recipe.trains_token and wish.token is None and wish.motion is None:
+        raise UsageError("There is no token to train.", 'Add --token "V*", and say it in the prompt.')
     token = _token(wish, used)
     others = captions.read(wish.regularize) if wish.regularize else []
     plan = Plan(wish, spec, recipe, name, wish.name is not None, prompt, used, part, token, others)
@@ -137,8 +140,11 @@ def _others_of(plan: Plan) -> list[tuple[Clip, str]]:
     """The clips of other motions with their captions. Raises ClipError."""
     from vmc_cli import clip
 
-    size = {"frames": plan.spec.frames, "height": plan.spec.height, "width": plan.spec.width}
-    return [(clip.read(path, **size), caption) for path, caption in plan.others]
+    spec = plan.spec
+    return [
+        (clip.read(path, frames=spec.frames, height=spec.height, width=spec.width), caption)
+        for path, caption in plan.others
+    ]
 
 
 def clips_of(plan: Plan) -> list[Clip]:
@@ -312,6 +318,7 @@ def _recipe(wish: Wish, spec: Spec) -> Recipe:
         "learning_rate": wish.learning_rate,
         "loss": wish.loss,
         "stride": wish.stride,
+        "trains_token": wish.train_token or None,
     }
     if wish.stride is not None and wish.stride >= spec.frames:
         raise UsageError(

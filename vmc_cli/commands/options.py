@@ -89,23 +89,6 @@ Method = Annotated[
         help="How motions are learned: `vmc methods` lists the ways; or a recipe of your own.",
     ),
 ]
-Token = Annotated[
-    str | None,
-    typer.Option(
-        "--token",
-        metavar="TEXT",
-        help='What stands for the motion in prompts: "V*" in "a person doing the V*".',
-    ),
-]
-Regularize = Annotated[
-    Path | None,
-    typer.Option(
-        "--regularize",
-        metavar="FOLDER",
-        help="Clips of other motions, learned from in turn so that nothing is forgotten; captions in "
-        "captions.json, or as the files are named.",
-    ),
-]
 Kind = Annotated[
     str | None,
     typer.Option(
@@ -186,32 +169,7 @@ Noise = Annotated[
         help=f"What to start from: {', '.join(recipes.NOISES)}.",
     ),
 ]
-SamplingToken = Annotated[
-    str | None,
-    typer.Option(
-        "--token",
-        metavar="TEXT",
-        help='What stands for the motion in prompts: "V*" in "a person doing the V*".',
-    ),
-]
-Regularize = Annotated[
-    Path | None,
-    typer.Option(
-        "--regularize",
-        metavar="FOLDER",
-        help="Clips of other motions, learned from in turn so that nothing is forgotten; captions in "
-        "captions.json, or as the files are named.",
-    ),
-]
-Kind = Annotated[
-    str | None,
-    typer.Option(
-        "--kind",
-        metavar="KIND",
-        help="The kind of motion, for the method inversion: object, camera or hybrid.  [default: object]",
-    ),
-]
-Steps = Annotated[int, typer.Option("--steps", min=1, max=1000, metavar="N", help="Denoising steps.")]
+SamplingSteps = Annotated[int, typer.Option("--steps", min=1, max=1000, metavar="N", help="Denoising steps.")]
 Guidance = Annotated[
     float | None,
     typer.Option(

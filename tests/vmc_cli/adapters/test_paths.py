@@ -64,7 +64,7 @@ def test_motion_teaches_the_temporal_layers_and_looks_teach_the_path_of_their_cl
             if not parameter.any():
                 torch.nn.init.normal_(parameter, std=0.1)
         embedding = tiny_backbone.embed(["a cat"])
-        examples = [(clip, embedding) for clip in clips]
+        examples = [(clip, lambda: embedding) for clip in clips]
         lesson = _Lesson(tiny_backbone, examples, RECIPE, trainable, paths, source)
         getattr(lesson, objective)(1).backward()
         taught = {
@@ -72,7 +72,10 @@ def test_motion_teaches_the_temporal_layers_and_looks_teach_the_path_of_their_cl
             for key, parameter in {**trainable.parameters, **paths.parameters}.items()
             if parameter.grad is not None and parameter.grad.any()
         }
+        # One pixel is left in the middle of this model: nothing to choose, so Q and K learn nothing.
+        asking = ("mid_block", ".attn1.to_q.", ".attn1.to_k.")
         own = {key for key in paths.parameters if key.startswith("path.1.")}
+        own = {key for key in own if not (asking[0] in key and (asking[1] in key or asking[2] in key))}
         assert taught == (set(trainable.parameters) if objective == "motion" else own)
     assert fingerprint(tiny_backbone.network) == before
 

@@ -83,7 +83,9 @@ def test_a_token_is_learned_beside_other_clips_and_asked_for(
     (here / "others").mkdir()
     draw(here / "others" / "a_dog_is_jumping", step=2)
     learn = ("learn", clip, "--backbone", tiny, "--method", "token", "--token", "V*", *QUICK)
-    learned = run(*learn, "-p", "a person doing the V*", "--name", "carlton", "--regularize", "others")
+    learned = run(
+        *learn, "-p", "a person doing the V*", "--name", "carlton", "--regularize", "others", "--train-token"
+    )
     assert learned.rc == 0, learned.stderr
     card = store.card("carlton")
     assert card.extra == {"token": "V*", "word": "pll"}
@@ -101,6 +103,7 @@ def test_a_token_is_learned_beside_other_clips_and_asked_for(
     [
         (["-p", "a person is dancing", "--token", "V*"], 2, "does not say V*"),
         (["-p", "a person doing the V*"], 2, "needs a token"),
+        (["-p", "a person doing it", "--method", "vmc", "--train-token"], 2, "no token to train"),
         (["-p", "the V*", "--token", "V *"], 2, "cannot be a token"),
         (["-p", "the V*", "--token", "V*", "--regularize", "nowhere"], 5, "nowhere"),
         (["-p", "the V*", "--token", "V*", "--regularize", "."], 2, "captions.json"),
