@@ -16,11 +16,13 @@ from registry.header import RawTensor
 from registry.store import Slot, Store
 from vmc_cli import adapters, tokens
 from vmc_cli.adapters import Adapter
+from vmc_cli.adapters.weights import added, product
 from vmc_cli.adapters.words import KEY
 from vmc_cli.backbones import require_match
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.clip import Clip
 from vmc_cli.errors import IncompatibleError, NotFoundError
+from vmc_cli.lora import Lora
 from vmc_cli.noise import DEFAULT_NOISE
 from vmc_cli.recipes import ADAPTERS, BLOCKS, NOISES, VALUES, Adaptation
 
@@ -163,6 +165,27 @@ class Delta:
 
     def _damaged(self, problem: str) -> Damaged:
         return Damaged(f"The motion {self.card.name} cannot be used: {problem}.", "Learn it again.")
+
+
+@contextmanager
+def worn(backbone: Backbone, subjects: Sequence[tuple[Lora, float]]) -> Iterator[None]:
+    """Add matched LoRA files, times their strength, to the network while inside; afterwards it is as before.
+
+    Raises `Damaged` for numbers that cannot be right.
+    """
+    changes = []
+    for lora, strength in subjects:
+        for module, factors in lora.factors.items() if strength else ():
+            layer = backbone.network.get_submodule(module)
+            down, up = (
+                from_raw(raw).to(layer.weight.device, torch.float32) for raw in (factors.down, factors.up)
+            )
+            change = factors.scale * product(down, up)
+            if not change.abs().amax() <= LARGEST_WEIGHT:  # false for NaN too
+                raise Damaged(f"{lora.name} holds numbers that are not finite or far too large.")
+            changes.append((module, layer, strength * change))
+    with added(changes):
+        yield
 
 
 @contextmanager

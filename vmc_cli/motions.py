@@ -23,8 +23,9 @@ from vmc_cli import __version__, adapters, device, prompts, tokens
 from vmc_cli.backbones.base import CLEAN, Backbone
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.clip import Clip
-from vmc_cli.delta import Delta, attached
+from vmc_cli.delta import Delta, attached, worn
 from vmc_cli.errors import ClipError, Diverged
+from vmc_cli.lora import Lora
 from vmc_cli.noise import start_noise
 from vmc_cli.recipes import Recipe
 from vmc_cli.sampling import GUIDANCE, invert, sample
@@ -224,6 +225,7 @@ def generate(
     prompt: str,
     *,
     deltas: Sequence[tuple[Delta, float]] = (),
+    subjects: Sequence[tuple[Lora, float]] = (),
     noise: str | None = None,
     steps: int = 50,
     guidance: float | None = None,
@@ -232,6 +234,8 @@ def generate(
     progress: Watcher | None = None,
 ) -> Clip:
     """A video of ``prompt`` that follows each of ``deltas`` with its strength. Same seed, same pixels.
+
+    ``subjects`` are LoRA files that were matched with this backbone, with a strength each.
 
     It starts from ``noise`` (see `noise.start_noise`; by default what the first motion's method starts from,
     without a motion random), made from the first motion; where that was learned from several clips, the seed
@@ -243,7 +247,8 @@ def generate(
         UsageError, Diverged, OutOfMemory: see there.
     """
     guidance = GUIDANCE if guidance is None else guidance
-    with device.memory_explained("generate this video"), attached(backbone, deltas):
+    explained = device.memory_explained("generate this video")
+    with explained, worn(backbone, subjects), attached(backbone, deltas):
         generator = device.generator(seed)
         random = torch.randn(1, *backbone.latent_shape, generator=generator)
         inverted = _one_of(deltas[0][0].start_noise, generator) if deltas else None

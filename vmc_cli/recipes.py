@@ -123,6 +123,8 @@ class Recipe:
             raise UsageError(f"Looks are not learned by {temporal[0]}.", "Name spatial layers for aside.")
         if self.adapter == "embedding" and self.rank is not None:
             raise UsageError(f"The method {self.method} has no rank.", "Leave it out.")
+        if self.adapter == "embedding" and self.aside:
+            raise UsageError("Motion embeddings need no spatial paths.", "Leave out aside.")
         if self.adapter == "embedding" and set(self.trains) != set(EMBEDDED):
             raise UsageError("Embeddings are trained for queries, keys and values.", f"Name {EMBEDDED}.")
         self._check_numbers()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -35,23 +35,36 @@ class Weights(Adapter):
     @staticmethod
     @contextmanager
     def attached(acting: Sequence[Acting[Weights]]) -> Iterator[None]:
-        """See `Adapter.attached`. The sums stand in new parameters, and the old ones are put back."""
-        added: dict[str, Tensor] = {}
-        layers: dict[str, nn.Module] = {}
-        for adapter, tensors, strength in acting:
-            for site in adapter.sites:
-                change = strength * difference(site, tensors)
-                added[site.name] = added[site.name] + change if site.name in added else change
-                layers[site.name] = site.layer
-        before = {name: layer.weight for name, layer in layers.items()}
-        try:
-            for name, layer in layers.items():
-                merged = (before[name].detach().float() + added.pop(name)).to(before[name].dtype)
-                layer.weight = nn.Parameter(merged, requires_grad=False)
+        """See `Adapter.attached`."""
+        changes = [
+            (site.name, site.layer, strength * difference(site, tensors))
+            for adapter, tensors, strength in acting
+            for site in adapter.sites
+        ]
+        with added(changes):
             yield
-        finally:
-            for name, weight in before.items():
-                layers[name].weight = weight
+
+
+@contextmanager
+def added(changes: Iterable[tuple[str, nn.Module, Tensor]]) -> Iterator[None]:
+    """Add to the weights of layers while inside: name, layer and what is added, float32, of each.
+
+    The sums stand in new parameters, and the old ones are put back.
+    """
+    sums: dict[str, Tensor] = {}
+    layers: dict[str, nn.Module] = {}
+    for name, layer, change in changes:
+        sums[name] = sums[name] + change if name in sums else change
+        layers[name] = layer
+    before = {name: layer.weight for name, layer in layers.items()}
+    try:
+        for name, layer in layers.items():
+            merged = (before[name].detach().float() + sums.pop(name)).to(before[name].dtype)
+            layer.weight = nn.Parameter(merged, requires_grad=False)
+        yield
+    finally:
+        for name, weight in before.items():
+            layers[name].weight = weight
 
 
 def shapes(sites: Sequence[Site], rank: int | None) -> dict[str, tuple[int, ...]]:

@@ -116,6 +116,20 @@ def load(spec: Spec, device: str | None = None) -> Backbone:
     return backbone
 
 
+def weight_shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all weights of the network, from the heads of its files: nothing is loaded.
+
+    Raises `NotFoundError` when its files are not here.
+    """
+    from safetensors import safe_open
+
+    found: dict[str, tuple[int, ...]] = {}
+    for file in sorted(_folder(spec).glob("unet/*.safetensors")):
+        with safe_open(file, framework="numpy") as opened:
+            found |= {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118
+    return found
+
+
 def _folder(spec: Spec) -> Path:
     if spec.folder is None or not spec.folder.is_dir():
         raise NotFoundError(f"The files of the backbone {spec.name} are not here.", "Install vmc again.")

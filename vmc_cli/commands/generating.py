@@ -8,17 +8,18 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import vmc_cli
 from registry import names
 from registry.card import Card
 from registry.errors import Exists
 from registry.store import Store
-from vmc_cli import backbones, prompts, terminal, tokens
+from vmc_cli import backbones, lora, prompts, terminal, tokens
 from vmc_cli.backbones import Spec
 from vmc_cli.commands import options
 from vmc_cli.errors import ExistsError, IncompatibleError, UsageError
+from vmc_cli.lora import Lora
 from vmc_cli.progress import Progress
 from vmc_cli.recipes import NOISES
 
@@ -34,6 +35,7 @@ class Wish:
 
     prompt: str
     motions: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
     backbone: str | None = None
     noise: str | None = None
     steps: int = 50
@@ -56,6 +58,7 @@ class Plan:
     spec: Spec
     motions: tuple[tuple[str, float], ...]
     targets: tuple[Path, ...]
+    subjects: tuple[tuple[Lora, float], ...] = ()
 
 
 def planned(wish: Wish) -> Plan:
@@ -75,7 +78,8 @@ def planned(wish: Wish) -> Plan:
     cards = [store.card(name) for name, _ in motions]
     spec = agreed_spec(wish.backbone, cards)
     tokens.agreed(prompt, cards)
-    return Plan(wish, prompt, spec, motions, _targets(wish, prompt))
+    targets = _targets(wish, prompt)
+    return Plan(wish, prompt, spec, motions, targets, tuple(_subject(text, spec) for text in wish.subjects))
 
 
 def carry_out(plan: Plan, as_json: bool) -> None:
@@ -96,6 +100,7 @@ def carry_out(plan: Plan, as_json: bool) -> None:
             backbone,
             plan.prompt,
             deltas=deltas,
+            subjects=plan.subjects,
             noise=noise,
             steps=wish.steps,
             guidance=guidance,
@@ -103,7 +108,7 @@ def carry_out(plan: Plan, as_json: bool) -> None:
             seed=seed,
             progress=Progress(),
         )
-        facts = {
+        facts: dict[str, Any] = {
             "prompt": plan.prompt,
             "seed": seed,
             "noise": noise,
@@ -115,6 +120,8 @@ def carry_out(plan: Plan, as_json: bool) -> None:
         }
         # What the video remembers of how it was made; no paths, as it may be shown to others.
         worded = " ".join(f"{name}:{strength:g}" for name, strength in plan.motions)
+        if plan.subjects:
+            facts["subjects"] = " ".join(f"{each.name}:{strength:g}" for each, strength in plan.subjects)
         path = _write(
             video, target, plan.wish, {"motions": worded, **{key: str(facts[key]) for key in facts}}
         )
@@ -140,6 +147,24 @@ def with_strength(text: str, strength: float) -> tuple[str, float]:
     if not math.isfinite(given):
         raise UsageError(f"{text!r} has no strength after the colon.", f"Write {names.check(name)}:0.8")
     return names.check(name), given
+
+
+def _subject(text: str, spec: Spec) -> tuple[Lora, float]:
+    """The LoRA in FILE.safetensors or FILE.safetensors:STRENGTH, as far as it belongs to this backbone."""
+    file, number = text, "1"
+    if not text.endswith(lora.SUFFIX):
+        file, _, number = text.rpartition(":")
+    try:
+        strength = float(number)
+    except ValueError:
+        strength = math.nan
+    if not file.endswith(lora.SUFFIX) or not math.isfinite(strength):
+        raise UsageError(f"{text!r} is no subject.", f"Write FILE{lora.SUFFIX} or FILE{lora.SUFFIX}:0.8")
+    found = lora.read(Path(file)).matched(backbones.weight_shapes(spec))
+    if found.others:
+        count, some = len(found.others), ", ".join(found.others[:3])
+        terminal.warn(f"{found.name}: {len(found.factors)} layers are used, {count} keys are not: {some}")
+    return found, strength
 
 
 def agreed_spec(asked: str | None, cards: Sequence[Card]) -> Spec:
