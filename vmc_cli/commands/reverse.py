@@ -10,6 +10,7 @@ import typer
 from registry.store import Store
 from vmc_cli.commands import learning, options
 from vmc_cli.errors import UsageError
+from vmc_cli.recipes import RECIPES
 
 
 def command(
@@ -39,6 +40,7 @@ def command(
         typer.Option(
             "--method",
             metavar="NAME|FILE.toml",
+            autocompletion=lambda: list(RECIPES),
             help="How motions are learned.  [default: vmc; for NAME: as it was learned]",
         ),
     ] = None,
