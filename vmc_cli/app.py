@@ -34,11 +34,13 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "generate": "Generate a video from a prompt, moved by learned motions.",
         "style": "Generate the learned clip again in another style.",
         "reverse": "Learn a motion from a clip played backward.",
+        "blend": "Store several learned motions as one.",
         "evaluate": "Measure what videos keep of a motion.",
         "list": "List the motions that have been learned.",
         "show": "Show what is known of a motion.",
         "rename": "Give a motion another name.",
         "remove": "Remove motions.",
+        "methods": "List the ways in which motions can be learned.",
         "backbones": "List the models that motions can be learned with.",
     }
 )

@@ -27,6 +27,9 @@ _STILL_SHARE = 5e-4
 _CUT_COLOURS = 0.35
 _CUT_LEVELS = 20
 
+_LEAST_SHARE = 0.8  # of each side that a crop keeps
+_COLOURS = 0.2
+
 
 @dataclass(frozen=True, eq=False)
 class Clip:
@@ -44,6 +47,29 @@ class Clip:
     def reversed(self) -> Clip:
         """The same clip, last frame first."""
         return Clip(np.ascontiguousarray(self.frames[::-1]), self.fps)
+
+    def augmented(self, seed: int) -> Clip:
+        """The same motion looked at otherwise: cropped, and in other colours, alike in all frames.
+
+        Never mirrored: that would be another motion.
+        """
+        from PIL import Image
+
+        source = np.random.default_rng(seed)
+        height, width = self.frames.shape[1:3]
+        share = source.uniform(_LEAST_SHARE, 1)
+        left, top = source.uniform(0, 1 - share, 2) * (width, height)
+        box = (left, top, left + share * width, top + share * height)
+        cropped = [
+            np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling.BILINEAR, box))
+            for frame in self.frames
+        ]
+        pixels = np.stack(cropped).astype(np.float32)
+        brightness, contrast, saturation = source.uniform(1 - _COLOURS, 1 + _COLOURS, 3)
+        grey = pixels.mean(axis=-1, keepdims=True)
+        pixels = grey + saturation * (pixels - grey)
+        pixels = pixels.mean() + contrast * (pixels - pixels.mean())
+        return Clip((brightness * pixels).round().clip(0, 255).astype(np.uint8), self.fps)
 
 
 def read(

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from registry.card import Card
 from registry.errors import Damaged
 from registry.header import RawTensor
 from registry.store import Slot, Store
-from vmc_cli import adapters
+from vmc_cli import adapters, tokens
+from vmc_cli.adapters import Adapter
+from vmc_cli.adapters.weights import added, product
+from vmc_cli.adapters.words import KEY
 from vmc_cli.backbones import require_match
-from vmc_cli.backbones.base import Backbone, Site
+from vmc_cli.backbones.base import Backbone
 from vmc_cli.clip import Clip
+from vmc_cli.errors import IncompatibleError, NotFoundError
+from vmc_cli.lora import Lora
+from vmc_cli.noise import DEFAULT_NOISE
+from vmc_cli.recipes import ADAPTERS, BLOCKS, NOISES, VALUES, Adaptation
 
 LARGEST_WEIGHT = 1e3
 LARGEST_RANK = 1024
@@ -41,8 +48,10 @@ def from_raw(raw: RawTensor) -> Tensor:
 class Delta:
     """A motion. ``tensors`` holds, on the CPU:
 
-    * the weights, keyed as in `adapters.shapes`, float16;
+    * the weights, keyed as `Adapter.shapes` tells, float16;
     * ``start_noise`` (K, C, F, h, w) float16: the inverted latents of each of the K clips;
+    * ``latents`` of the same shape and format: the clips themselves, to learn from again; may be missing;
+    * ``token`` (n, D) float16: the vectors of the token's word, where they were learned;
     * ``preview`` (F, h, w, 3) uint8: the first clip, small.
     """
 
@@ -70,43 +79,81 @@ class Delta:
         return self.tensors["start_noise"].float()
 
     @property
+    def latents(self) -> Tensor:
+        """(K, C, F, h, w) float32. Raises `NotFoundError` for a motion that was saved without them."""
+        if "latents" not in self.tensors:
+            raise NotFoundError(
+                f"The motion {self.card.name} does not hold the clips that it was learned from.",
+                "Name the clip itself instead of the motion.",
+            )
+        return self.tensors["latents"].float()
+
+    @property
     def preview(self) -> Clip:
         """The first clip it was learned from, small."""
         return Clip(self.tensors["preview"].numpy(), self.card.fps)
 
-    def sites(self, backbone: Backbone) -> list[Site]:
-        """Where the weights belong. Checks everything on the way: no wrong file does half of its work.
+    @property
+    def noise(self) -> str:
+        """What generation starts from unless it is told: the method's own choice."""
+        told = self.card.recipe
+        noise = (len(self.tensors["start_noise"]) > 1 and told.get("noise_of_several")) or told.get("noise")
+        return noise if noise in NOISES else DEFAULT_NOISE
+
+    def adapter(self, backbone: Backbone) -> Adapter:
+        """What puts the tensors into the network. Checks all on the way: no wrong file does half of its work.
 
         Raises:
-            IncompatibleError: learned on another backbone.
+            IncompatibleError: learned on another backbone, or by a method of a newer vmc.
             Damaged: not exactly the tensors that the recipe asks for, or one that cannot be right.
         """
         require_match(backbone.spec, self.card)
-        sites = backbone.sites_for(self._trains())
-        self._check_shapes(adapters.shapes(sites, self._rank()), backbone)
+        noise = self.tensors.get("start_noise", torch.empty(0))
+        adapter = adapters.place(backbone, self._adaptation(), tuple(noise.shape[1:]))
+        self._check_shapes({**adapter.shapes(), **self._vector_shapes(backbone)}, adapter.learned_shape)
         for key, value in self.tensors.items():
             if value.is_floating_point() and not (value.abs().amax() <= LARGEST_WEIGHT):  # false for NaN too
                 raise self._damaged(f"its tensor {key} holds numbers that are not finite or far too large")
-        if not any(adapters.difference(site, self.tensors).any() for site in sites):
+        if not adapter.acts(self.tensors):
             raise self._damaged("all its weights are zero, so it does nothing")
-        return sites
+        return adapter
 
-    def _trains(self) -> tuple[str, ...]:
-        trains = self.card.recipe.get("trains")
+    def vectors(self, backbone: Backbone, strength: float) -> dict[str, Tensor]:
+        """The learned vectors of its token's word, as far from the model's own as ``strength`` says."""
+        token = tokens.of(self.card)
+        if token is None or KEY not in self.tensors or not strength:
+            return {}
+        own = backbone.word_vectors(token.word)
+        return {token.word: own + strength * (self.tensors[KEY].to(own) - own)}
+
+    def _vector_shapes(self, backbone: Backbone) -> dict[str, tuple[int, ...]]:
+        if self.card.recipe.get("trains_token") is not True:
+            return {}
+        if (token := tokens.of(self.card)) is None:
+            raise self._damaged("its card does not tell its token")
+        return {KEY: tuple(backbone.word_vectors(token.word).shape)}
+
+    def _adaptation(self) -> Adaptation:
+        told = self.card.recipe
+        trains, rank = told.get("trains"), told.get("rank")
         if not isinstance(trains, list) or not trains or not all(isinstance(key, str) for key in trains):
             raise self._damaged("its recipe does not say what was trained")
-        return tuple(trains)
-
-    def _rank(self) -> int | None:
-        rank = self.card.recipe.get("rank")
         if rank is not None and not (type(rank) is int and 1 <= rank <= LARGEST_RANK):
             raise self._damaged("the rank in its recipe is not possible")
-        return rank
+        ways = {"adapter": ADAPTERS, "blocks": BLOCKS, "values": VALUES}
+        chosen = {key: told.get(key, known[0]) for key, known in ways.items()}
+        if unknown := [key for key, known in ways.items() if chosen[key] not in known]:
+            what = f"{unknown[0]} {chosen[unknown[0]]!r}"
+            message = f"The motion {self.card.name} has {what}, which this vmc does not know."
+            raise IncompatibleError(message, "pip install -U vmc")
+        return Adaptation(tuple(trains), rank, **chosen)
 
-    def _check_shapes(self, weights: dict[str, tuple[int, ...]], backbone: Backbone) -> None:
+    def _check_shapes(self, weights: dict[str, tuple[int, ...]], latents: tuple[int, ...]) -> None:
         found = {key: tuple(value.shape) for key, value in self.tensors.items()}
         noise, preview = found.pop("start_noise", ()), found.pop("preview", ())
-        if noise[1:] != backbone.latent_shape or len(preview) != 4:
+        if found.pop("latents", noise) != noise:
+            raise self._damaged("its latents have another size than its start noise")
+        if len(noise) != 5 or noise[1:] != latents or len(preview) != 4:
             raise self._damaged("its start noise or its preview is missing or of the wrong size")
         if differing := weights.keys() ^ found.keys():
             fault = "unexpected" if min(differing) in found else "missing"
@@ -121,26 +168,36 @@ class Delta:
 
 
 @contextmanager
-def attached(backbone: Backbone, deltas: Sequence[tuple[Delta, float]]) -> Iterator[None]:
-    """Add each delta, times its strength, to the network's weights while inside.
+def worn(backbone: Backbone, subjects: Sequence[tuple[Lora, float]]) -> Iterator[None]:
+    """Add matched LoRA files, times their strength, to the network while inside; afterwards it is as before.
 
-    The sums stand in new parameters and the old ones are put back: the network is bit for bit as before. A
-    strength of 0 adds nothing. Raises as `Delta.sites` does, before anything is changed.
+    Raises `Damaged` for numbers that cannot be right.
     """
-    placed = [(delta, strength, delta.sites(backbone)) for delta, strength in deltas]
-    added: dict[str, Tensor] = {}
-    layers: dict[str, nn.Module] = {}
-    for delta, strength, sites in placed:
-        for site in sites if strength else ():
-            change = strength * adapters.difference(site, delta.tensors)
-            added[site.name] = added[site.name] + change if site.name in added else change
-            layers[site.name] = site.layer
-    before = {name: layer.weight for name, layer in layers.items()}
-    try:
-        for name, layer in layers.items():
-            merged = (before[name].detach().float() + added.pop(name)).to(before[name].dtype)
-            layer.weight = nn.Parameter(merged, requires_grad=False)
+    changes = []
+    for lora, strength in subjects:
+        for module, factors in lora.factors.items() if strength else ():
+            layer = backbone.network.get_submodule(module)
+            down, up = (
+                from_raw(raw).to(layer.weight.device, torch.float32) for raw in (factors.down, factors.up)
+            )
+            change = factors.scale * product(down, up)
+            if not change.abs().amax() <= LARGEST_WEIGHT:  # false for NaN too
+                raise Damaged(f"{lora.name} holds numbers that are not finite or far too large.")
+            changes.append((module, layer, strength * change))
+    with added(changes):
         yield
-    finally:
-        for name, weight in before.items():
-            layers[name].weight = weight
+
+
+@contextmanager
+def attached(backbone: Backbone, deltas: Sequence[tuple[Delta, float]]) -> Iterator[None]:
+    """Let each delta act on the network, times its strength, while inside.
+
+    Afterwards the network is bit for bit as before. A strength of 0 changes nothing. Raises as
+    `Delta.adapter` does, before anything is changed.
+    """
+    placed = [(delta.adapter(backbone), delta.tensors, strength) for delta, strength in deltas]
+    with ExitStack() as stack:
+        for kind in adapters.ADAPTERS.values():
+            mine = [each for each in placed if type(each[0]) is kind and each[2]]
+            stack.enter_context(kind.attached(mine))
+        yield

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from importlib.metadata import version
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,15 +19,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from registry.card import Card, Source
-from vmc_cli import __version__, device, prompts
+from vmc_cli import __version__, adapters, device, prompts, tokens
 from vmc_cli.backbones.base import CLEAN, Backbone
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.clip import Clip
-from vmc_cli.delta import Delta, attached
+from vmc_cli.delta import Delta, attached, worn
 from vmc_cli.errors import ClipError, Diverged
-from vmc_cli.noise import DEFAULT_NOISE, start_noise
+from vmc_cli.lora import Lora
+from vmc_cli.noise import start_noise
 from vmc_cli.recipes import Recipe
 from vmc_cli.sampling import GUIDANCE, invert, sample
+from vmc_cli.tokens import Token
 from vmc_cli.training import train
 from vmc_cli.watching import Watcher
 
@@ -42,36 +47,150 @@ def learn(
     seed: int,
     sources: Sequence[Source] = (),
     keep_prompt: bool = False,
+    token: Token | None = None,
+    others: Sequence[tuple[Clip, str]] = (),
     checkpoint: Checkpoint | None = None,
     progress: Watcher | None = None,
 ) -> Delta:
     """Learn one motion, called ``name``, from ``clips`` of the backbone's size, which ``prompt`` describes.
 
-    The prompt is made appearance-invariant unless ``keep_prompt`` or the recipe says otherwise. Nothing is
-    stored but checkpoints; the caller saves the delta and then clears them.
+    The prompt is made appearance-invariant unless ``keep_prompt`` or the recipe says otherwise; the model is
+    told the ``token`` in it as its word. ``others`` are clips of other motions with their captions, learned
+    from as often. Nothing is stored but checkpoints; the caller saves the delta and then clears them.
 
     Raises:
         ClipError: a clip has another size or number of frames.
         Diverged, OutOfMemory: see there; nothing is left but the last checkpoint.
     """
-    began = time.monotonic()
     wanted = (backbone.frames, backbone.height, backbone.width, 3)
-    if not clips or any(clip.frames.shape != wanted for clip in clips):
+    if not clips or any(clip.frames.shape != wanted for clip in (*clips, *(other for other, _ in others))):
         raise ClipError(
             f"Clips for {backbone.spec.name} must have {wanted[0]} frames of {wanted[2]}x{wanted[1]}."
         )
+    pixels = [np.ascontiguousarray(clip.frames) for clip in (*clips, *(other for other, _ in others))]
+    captions = json.dumps([caption for _, caption in others])
+    with device.memory_explained("learn this motion"):
+        footage = _Footage(
+            latents=[_encoded(backbone, clip) for clip in clips],
+            preview=_preview(clips[0]),
+            fps=clips[0].fps,
+            sources=tuple(sources),
+            digest=f"{_digest(pixels)} {captions}",
+            changed=[
+                _encoded(backbone, clip.augmented(number))
+                for clip in clips
+                for number in range(recipe.augmented)
+            ],
+            others=[(_encoded(backbone, clip), backbone.embed([caption])) for clip, caption in others],
+        )
+    return _learn(
+        backbone,
+        footage,
+        name=name,
+        prompt=prompt,
+        recipe=recipe,
+        seed=seed,
+        keep_prompt=keep_prompt,
+        checkpoint=checkpoint,
+        progress=progress,
+        token=token,
+    )
+
+
+def reverse(
+    backbone: Backbone,
+    motion: Delta,
+    *,
+    name: str,
+    prompt: str,
+    recipe: Recipe,
+    seed: int,
+    keep_prompt: bool = False,
+    checkpoint: Checkpoint | None = None,
+    progress: Watcher | None = None,
+) -> Delta:
+    """Learn ``motion`` backward, from the latents that it holds: no clip is needed.
+
+    As `learn`. Frames are encoded one by one, so latents in reverse order are those of the clip in reverse
+    order. Raises `NotFoundError` when the motion holds none.
+    """
+    motion.adapter(backbone)
+    latents = motion.latents.flip(2)
+    footage = _Footage(
+        [each[None] for each in latents],
+        motion.tensors["preview"].flip(0),
+        motion.card.fps,
+        motion.card.sources,
+        _digest([latents.numpy()]),
+    )
+    return _learn(
+        backbone,
+        footage,
+        name=name,
+        prompt=prompt,
+        recipe=recipe,
+        seed=seed,
+        keep_prompt=keep_prompt,
+        checkpoint=checkpoint,
+        progress=progress,
+        token=tokens.of(motion.card),
+        extra={"reversed": motion.card.name},
+    )
+
+
+@dataclass(frozen=True)
+class _Footage:
+    """What there is to learn from: latents (1, C, F, h, w) of each clip, and what a motion tells of them.
+
+    ``changed`` are latents of augmented clips, ``others`` those of other motions with an embedding each.
+    """
+
+    latents: list[Tensor]
+    preview: Tensor
+    fps: float
+    sources: tuple[Source, ...]
+    digest: str
+    changed: Sequence[Tensor] = ()
+    others: Sequence[tuple[Tensor, Tensor]] = ()
+
+
+def _learn(
+    backbone: Backbone,
+    footage: _Footage,
+    *,
+    name: str,
+    prompt: str,
+    recipe: Recipe,
+    seed: int,
+    keep_prompt: bool,
+    checkpoint: Checkpoint | None,
+    progress: Watcher | None,
+    token: Token | None,
+    extra: Mapping[str, Any] = MappingProxyType({}),
+) -> Delta:
+    began = time.monotonic()
     used = prompts.invariant(prompt) if recipe.invariant_prompt and not keep_prompt else prompt
     if checkpoint:
-        checkpoint = replace(checkpoint, about=_about(clips, used))
+        checkpoint = replace(checkpoint, about=f"{footage.digest} {json.dumps(used)}")
+    latents = footage.latents
     with device.memory_explained("learn this motion"):
-        latents = [_encoded(backbone, clip) for clip in clips]
-        embedding = backbone.embed([used])
+        told = tokens.spoken(used, [token] if token else [])
+        embedding = backbone.embed([told])
+        words = adapters.Words(backbone, told, token.word) if token and recipe.trains_token else None
         # The clip's noise belongs to the network as it was, so it is the same for every motion of the clip.
         inverted = [
             invert(backbone, each, steps=recipe.inversion_steps, progress=progress) for each in latents
         ]
         learned = train(
-            backbone, latents, embedding, recipe, seed=seed, progress=progress, checkpoint=checkpoint
+            backbone,
+            [*latents, *footage.changed],
+            embedding,
+            recipe,
+            seed=seed,
+            others=footage.others,
+            words=words,
+            progress=progress,
+            checkpoint=checkpoint,
         )
     card = Card(
         name=name,
@@ -84,19 +203,20 @@ def learn(
         frames=backbone.frames,
         height=backbone.height,
         width=backbone.width,
-        fps=clips[0].fps,
+        fps=footage.fps,
         seed=seed,
-        sources=tuple(sources),
+        sources=footage.sources,
         versions={"vmc": __version__, **{each: version(each) for each in ("torch", "diffusers", "peft")}},
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         seconds=round(time.monotonic() - began, 1),
         loss=learned.loss,
         steps=learned.steps,
+        extra={**extra, **(token.extra() if token else {})},
     )
     weights = {key: value.half() for key, value in learned.tensors.items()}
-    noise = torch.cat(inverted).half().cpu()
-    delta = Delta(card, {**weights, "start_noise": noise, "preview": _preview(clips[0])})
-    delta.sites(backbone)  # what could not be used is not handed out
+    kept = {"start_noise": torch.cat(inverted).half().cpu(), "latents": torch.cat(latents).half().cpu()}
+    delta = Delta(card, {**weights, **kept, "preview": footage.preview})
+    delta.adapter(backbone)  # what could not be used is not handed out
     return delta
 
 
@@ -105,6 +225,7 @@ def generate(
     prompt: str,
     *,
     deltas: Sequence[tuple[Delta, float]] = (),
+    subjects: Sequence[tuple[Lora, float]] = (),
     noise: str | None = None,
     steps: int = 50,
     guidance: float | None = None,
@@ -114,8 +235,11 @@ def generate(
 ) -> Clip:
     """A video of ``prompt`` that follows each of ``deltas`` with its strength. Same seed, same pixels.
 
-    It starts from ``noise`` (see `noise.start_noise`; the default depends on whether there is a motion), made
-    from the first motion; where that was learned from several clips, the seed chooses one. ``guidance`` None
+    ``subjects`` are LoRA files that were matched with this backbone, with a strength each.
+
+    It starts from ``noise`` (see `noise.start_noise`; by default what the first motion's method starts from,
+    without a motion random), made from the first motion; where that was learned from several clips, the seed
+    chooses one. ``guidance`` None
     is `sampling.GUIDANCE`.
 
     Raises:
@@ -123,18 +247,26 @@ def generate(
         UsageError, Diverged, OutOfMemory: see there.
     """
     guidance = GUIDANCE if guidance is None else guidance
-    with device.memory_explained("generate this video"), attached(backbone, deltas):
+    explained = device.memory_explained("generate this video")
+    with explained, worn(backbone, subjects), attached(backbone, deltas):
         generator = device.generator(seed)
         random = torch.randn(1, *backbone.latent_shape, generator=generator)
         inverted = _one_of(deltas[0][0].start_noise, generator) if deltas else None
-        start = start_noise(noise or (DEFAULT_NOISE if deltas else "random"), inverted, random)
+        start = start_noise(noise or (deltas[0][0].noise if deltas else "random"), inverted, random)
+        said = [token for delta, _ in deltas if (token := tokens.of(delta.card))]
+        vectors = {
+            word: value
+            for delta, strength in deltas
+            for word, value in delta.vectors(backbone, strength).items()
+        }
+        embed = partial(backbone.embed_with, vectors=vectors) if vectors else backbone.embed
         latents = sample(
             backbone,
-            backbone.embed([prompt]),
+            embed([tokens.spoken(prompt, said)]),
             start,
             steps=steps,
             guidance=guidance,
-            negative_embedding=backbone.embed([negative]),
+            negative_embedding=embed([tokens.spoken(negative, said)]),
             progress=progress,
         )
         return Clip(backbone.decode(latents), backbone.spec.fps)
@@ -177,9 +309,10 @@ def _preview(clip: Clip) -> Tensor:
     return F.interpolate(frames, size, mode="area").round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
-def _about(clips: Sequence[Clip], prompt: str) -> str:
-    """Identifies what is learned: the very pixels and the prompt."""
-    digest = hashlib.sha256(json.dumps([prompt, *(clip.frames.shape for clip in clips)]).encode())
-    for clip in clips:
-        digest.update(np.ascontiguousarray(clip.frames).tobytes())
+def _digest(arrays: Iterable[np.ndarray[Any, Any]]) -> str:
+    """Identifies what is learned from: the very numbers."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape} {array.dtype} ".encode())
+        digest.update(array.tobytes())
     return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
@@ -19,16 +20,27 @@ BLEND_SHARE = 0.5  # of the variance that the inverted noise gives (MotionDirect
 LOW_PASS = 4  # rows and columns that share one low-frequency value (DMT)
 
 
-def draw_timesteps(kind: str, count: int, train_timesteps: int, generator: Generator) -> Tensor:
-    """``count`` timesteps in [0, ``train_timesteps``), int64 on the CPU."""
-    return DENSITIES[kind](count, train_timesteps, generator)
+def draw_timesteps(
+    kind: str, count: int, train_timesteps: int, generator: Generator, alpha: float = 0.0
+) -> Tensor:
+    """``count`` timesteps in [0, ``train_timesteps``), int64 on the CPU. ``alpha`` is for early ones."""
+    return DENSITIES[kind](count, train_timesteps, generator, alpha)
 
 
-def _uniform(count: int, train_timesteps: int, generator: Generator) -> Tensor:
+def _uniform(count: int, train_timesteps: int, generator: Generator, alpha: float) -> Tensor:
     return torch.randint(train_timesteps, (count,), generator=generator)
 
 
-DENSITIES: Mapping[str, Callable[[int, int, Generator], Tensor]] = MappingProxyType({"uniform": _uniform})
+def _early(count: int, train_timesteps: int, generator: Generator, alpha: float) -> Tensor:
+    """More from the noisy end, where generation begins: density (1 - alpha cos(pi t / T)) / T (V*)."""
+    middle = (torch.arange(train_timesteps, dtype=torch.float64) + 0.5) / train_timesteps
+    density = 1 - alpha * (math.pi * middle).cos()
+    return torch.multinomial(density, count, replacement=True, generator=generator)
+
+
+DENSITIES: Mapping[str, Callable[[int, int, Generator, float], Tensor]] = MappingProxyType(
+    {"uniform": _uniform, "early": _early}
+)
 
 
 def start_noise(kind: str, inverted: Tensor | None, random: Tensor) -> Tensor:
@@ -40,7 +52,7 @@ def start_noise(kind: str, inverted: Tensor | None, random: Tensor) -> Tensor:
         random: independent unit Gaussian noise of the same shape.
 
     Raises:
-        UsageError: no such kind, or it needs a motion and there is none.
+        UsageError: no such kind, or it needs a motion and there is none, or one of another size.
     """
     if kind == "random":
         return random
@@ -48,6 +60,8 @@ def start_noise(kind: str, inverted: Tensor | None, random: Tensor) -> Tensor:
         raise UsageError(f"No start noise is called {kind!r}.", f"Choose one of {', '.join(NOISES)}.")
     if inverted is None:
         raise UsageError(f"The noise {kind!r} is made from a motion.", "Name a motion, or use random noise.")
+    if inverted.shape != random.shape:
+        raise UsageError("The motion's start noise has another length or size.", "Use --noise random.")
     return FROM_INVERTED[kind](inverted, random)
 
 

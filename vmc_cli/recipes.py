@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
@@ -9,11 +10,57 @@ from typing import Any
 
 from vmc_cli.errors import UsageError
 
-LOSSES = ("residual-cosine", "residual-l2", "residual-cosine-abs", "mse")
+LOSSES = ("residual-cosine", "residual-l2", "residual-cosine-abs", "mse", "debiased")
 """Names of the objectives; ``losses.LOSSES`` holds the functions."""
+
+TIMESTEPS = ("uniform", "early")
+"""How timesteps are drawn while learning; ``noise.DENSITIES`` holds the functions."""
 
 NOISES = ("inverted", "blend", "low-frequency", "motion", "random")
 """What generation can start from; ``noise.start_noise`` makes it."""
+
+ADAPTERS = ("weights", "embedding")
+"""How a method changes what it trains; `adapters.ADAPTERS` holds the classes."""
+
+RESIZABLE = ("embedding",)
+"""Of these, what a motion holds can be fitted to other numbers of frames and other sizes."""
+
+BLOCKS = ("all", "outer", "widest")
+"""Which blocks are trained: all; those on the way down and up; of these, those with most channels."""
+
+VALUES = ("kept", "none", "difference")
+"""What generation makes of a value embedding; `adapters.embedding.VALUES` holds the functions."""
+
+_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+_FEED_FORWARD = ("net.0.proj", "net.2")
+ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "temporal-attention": _ATTENTION,
+        "temporal-feed-forward": _FEED_FORWARD,
+        "temporal-convolution": ("conv1.2", "conv2.3", "conv3.3", "conv4.3"),
+        "spatial-self-attention": _ATTENTION,
+        "spatial-cross-attention": _ATTENTION,
+        "spatial-feed-forward": _FEED_FORWARD,
+    }
+)
+"""What can be trained: the roles of `backbones.base.Site`, and the projections of each."""
+
+EMBEDDED = ("temporal-attention/to_q", "temporal-attention/to_k", "temporal-attention/to_v")
+"""What sees a motion embedding."""
+
+_KEYS = tuple(f"{role}/{projection}" for role, projections in ROLES.items() for projection in projections)
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """The part of a recipe that decides what a motion's file holds, and how that acts on a network."""
+
+    trains: tuple[str, ...]
+    rank: int | None = None
+    adapter: str = "weights"
+    blocks: str = "all"
+    values: str = "kept"
+    trains_token: bool = False
 
 
 @dataclass(frozen=True)
@@ -21,7 +68,12 @@ class Recipe:
     """One method. It goes into a motion's card word for word.
 
     ``trains`` names the layers as ``role/projection`` (``temporal-attention/to_q``); roles are those of
-    ``backbones.base.Site``. ``rank`` None trains full weights. ``stride`` is in frames.
+    ``backbones.base.Site``. ``rank`` None trains full weights. ``stride`` is in frames. ``noise`` is what
+    generation starts from by default, ``noise_of_several`` where that differs for several clips. ``kind`` is
+    the kind of motion that a variant of the method is for. ``aside`` names spatial layers that learn the
+    looks of each clip meanwhile, and are dropped. ``alpha`` shapes the density of early ``timesteps``;
+    ``augmented`` is how many changed copies of each clip are learned from too; with ``trains_token`` the
+    token's own vectors are learned as well.
     """
 
     method: str
@@ -38,16 +90,66 @@ class Recipe:
     inversion_steps: int
     timesteps: str = "uniform"
     invariant_prompt: bool = True
+    adapter: str = "weights"
+    blocks: str = "all"
+    values: str = "kept"
+    noise: str = "motion"
+    noise_of_several: str = ""
+    kind: str = ""
+    aside: tuple[str, ...] = ()
+    alpha: float = 0.5
+    augmented: int = 0
+    trains_token: bool = False
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise UsageError(f"No loss is called {self.loss!r}.", f"Choose one of {', '.join(LOSSES)}.")
+        for what, chosen, known in (
+            ("loss", self.loss, LOSSES),
+            ("distribution of timesteps", self.timesteps, TIMESTEPS),
+            ("adapter", self.adapter, ADAPTERS),
+            ("set of blocks", self.blocks, BLOCKS),
+            ("use of values", self.values, VALUES),
+            ("start noise", self.noise, NOISES),
+            ("start noise", self.noise_of_several or self.noise, NOISES),
+        ):
+            if chosen not in known:
+                raise UsageError(f"No {what} is called {chosen!r}.", f"Choose one of {', '.join(known)}.")
+        if not self.trains:
+            raise UsageError("The recipe trains nothing.", f"Name some of {', '.join(_KEYS)}.")
+        if unknown := [key for key in (*self.trains, *self.aside) if key not in _KEYS]:
+            raise UsageError(
+                f"Nothing called {unknown[0]!r} can be trained.", f"There are {', '.join(_KEYS)}."
+            )
+        if temporal := [key for key in self.aside if not key.startswith("spatial-")]:
+            raise UsageError(f"Looks are not learned by {temporal[0]}.", "Name spatial layers for aside.")
+        if self.adapter == "embedding" and self.rank is not None:
+            raise UsageError(f"The method {self.method} has no rank.", "Leave it out.")
+        if self.adapter == "embedding" and self.aside:
+            raise UsageError("Motion embeddings need no spatial paths.", "Leave out aside.")
+        if self.adapter == "embedding" and set(self.trains) != set(EMBEDDED):
+            raise UsageError("Embeddings are trained for queries, keys and values.", f"Name {EMBEDDED}.")
+        self._check_numbers()
+
+    def _check_numbers(self) -> None:
         whole = (("steps", self.steps), ("inversion_steps", self.inversion_steps), ("stride", self.stride))
         for name, value in (*whole, ("rank", 1 if self.rank is None else self.rank)):
             if value < 1:
                 raise UsageError(f"The {name.replace('_', ' ')} must be at least 1, not {value}.")
-        if not 0 < self.learning_rate < float("inf"):
-            raise UsageError(f"The learning rate must be above 0, not {self.learning_rate}.")
+        for name, number in (("learning rate", self.learning_rate), ("clip norm", self.clip_norm)):
+            if not 0 < number < math.inf:
+                raise UsageError(f"The {name} must be above 0, not {number}.")
+        if self.augmented < 0:
+            raise UsageError(f"The number of augmented copies must not be below 0: {self.augmented}.")
+        if not 0 <= self.alpha <= 1:
+            raise UsageError(f"The alpha of early timesteps must be from 0 to 1, not {self.alpha}.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UsageError(f"The weight decay must not be below 0, nor {self.weight_decay}.")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise UsageError(f"The betas must be from 0 up to, but not, 1: {self.betas}.")
+
+    @property
+    def adaptation(self) -> Adaptation:
+        """What the motion's file is going to hold."""
+        return Adaptation(self.trains, self.rank, self.adapter, self.blocks, self.values, self.trains_token)
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -75,12 +177,16 @@ class Recipe:
         return replace(self, **changes)
 
 
+def _all(role: str) -> tuple[str, ...]:
+    return tuple(f"{role}/{projection}" for projection in ROLES[role])
+
+
 RECIPES: Mapping[str, Recipe] = MappingProxyType(
     {
         "vmc": Recipe(
             method="vmc",
             paper="Jeong, Park, Ye: VMC, CVPR 2024 (arXiv 2312.00845)",
-            trains=("temporal-attention/to_q", "temporal-attention/to_k", "temporal-attention/to_v"),
+            trains=EMBEDDED,
             rank=16,
             loss="residual-cosine",
             stride=1,
@@ -91,5 +197,78 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             steps=400,
             inversion_steps=75,
         ),
+        "inversion": Recipe(
+            method="inversion",
+            paper="Wang et al.: Motion Inversion for Video Customization (arXiv 2403.20193)",
+            trains=EMBEDDED,
+            rank=None,
+            loss="mse",
+            stride=1,
+            learning_rate=5e-2,
+            weight_decay=0.01,
+            betas=(0.9, 0.999),
+            clip_norm=1.0,  # not told; as VMC
+            steps=800,
+            inversion_steps=50,
+            invariant_prompt=False,
+            adapter="embedding",
+            blocks="widest",
+            values="difference",
+            noise="blend",
+            kind="object",
+        ),
+        "director": Recipe(
+            method="director",
+            paper="Zhao et al.: MotionDirector, ECCV 2024 (arXiv 2310.08465)",
+            trains=(*_all("temporal-attention"), *_all("temporal-feed-forward")),
+            rank=32,
+            loss="debiased",
+            stride=1,
+            learning_rate=5e-4,
+            weight_decay=0.01,
+            betas=(0.9, 0.999),
+            clip_norm=1.0,
+            steps=150,
+            inversion_steps=50,
+            invariant_prompt=False,
+            noise="blend",
+            noise_of_several="random",
+            aside=(*_all("spatial-self-attention"), *_all("spatial-feed-forward")),
+        ),
+        "token": Recipe(
+            method="token",
+            paper="Materzynska et al.: Customizing Motion, V* (arXiv 2312.04966)",
+            trains=(
+                *_all("temporal-attention"),
+                *_all("temporal-feed-forward"),
+                *_all("temporal-convolution"),
+                "spatial-cross-attention/to_k",
+                "spatial-cross-attention/to_v",
+            ),
+            rank=16,
+            loss="mse",
+            stride=1,
+            learning_rate=1e-4,  # for low rank; the paper trains full weights, at 5e-6
+            weight_decay=0.01,
+            betas=(0.9, 0.999),
+            clip_norm=1.0,
+            steps=3000,
+            inversion_steps=50,
+            timesteps="early",
+            invariant_prompt=False,
+            noise="random",
+            augmented=8,
+        ),
     }
 )
+
+KINDS: Mapping[str, Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "inversion": {
+            "object": {},
+            "camera": {"loss": "debiased", "steps": 300, "blocks": "outer", "values": "none"},
+            "hybrid": {"blocks": "outer"},
+        },
+    }
+)
+"""Method -> kind of motion -> what differs from the method's row."""

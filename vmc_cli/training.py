@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vmc_cli import adapters, noise
@@ -25,9 +27,13 @@ LOG_EVERY = 10  # steps between two looks at the loss: each makes the device wai
 LOSS_OVER = 50  # last steps, whose mean is the loss that a card tells
 
 
+Example = tuple[Tensor, Callable[[], Tensor]]
+"""Latents (1, C, F, h, w), and what gives the embedding (1, L, D) of their caption."""
+
+
 @dataclass(frozen=True)
 class Trained:
-    """What learning gives: float32 tensors on the CPU keyed as in `adapters.shapes`, and how it went."""
+    """What learning gives: float32 tensors on the CPU keyed as `Adapter.shapes` tells, and how it went."""
 
     tensors: dict[str, Tensor]
     loss: float
@@ -41,10 +47,15 @@ def train(
     recipe: Recipe,
     *,
     seed: int,
+    others: Sequence[tuple[Tensor, Tensor]] = (),
+    words: adapters.Words | None = None,
     progress: Watcher | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Trained:
     """Learn from ``latents``, one (1, C, F, h, w) for each clip, described by ``embedding`` (1, L, D).
+
+    ``others`` are clips of other motions, latents and embedding of each. They take turns with the clips, so
+    that what the network knew is not forgotten (V*). ``words`` learn too, and give the clips' embedding.
 
     Each step draws a clip, a timestep and noise from one generator with the seed. The network is as before
     afterwards, however this ends. Stopped by ``progress``, the state goes to ``checkpoint``; a resumed run
@@ -55,15 +66,30 @@ def train(
     """
     progress = progress or Unwatched()
     generator = seeded(seed)
-    sites = backbone.sites_for(recipe.trains)
-    clips = [clip.to(backbone.device, torch.float32) for clip in latents]
-    embedding = embedding.to(backbone.device)
-    with adapters.trained(backbone.network, sites, recipe.rank, generator) as trainable:
-        state = _State(backbone, trainable, recipe, generator)
+    adapter = adapters.place(backbone, recipe.adaptation)
+    told = words.embedding if words else partial(embedding.to, backbone.device)
+    examples = [
+        *((clip.to(backbone.device, torch.float32), told) for clip in latents),
+        *(
+            (clip.to(backbone.device, torch.float32), partial(caption.to, backbone.device))
+            for clip, caption in others
+        ),
+    ]
+    turns = [range(len(latents)), *([range(len(latents), len(examples))] if others else [])]
+    with adapter.trained(generator) as trainable:
+        paths = adapters.Paths(backbone, recipe.aside, len(examples), generator)
+        beside = {**paths.parameters, **(words.parameters if words else {})}
+        state = _State(backbone, {**trainable.parameters, **beside}, recipe, generator)
+        lesson = _Lesson(backbone, examples, recipe, trainable, paths, generator)
+        objectives = (lesson.motion, lesson.looks) if recipe.aside else (lesson.motion,)
         done = state.resume(checkpoint, seed) if checkpoint else 0
         progress.stage("Learning", recipe.steps - done)
         for step in range(done, recipe.steps):
-            state.losses[step] = _step(backbone, clips, embedding, recipe, state)
+            turn = turns[step % len(turns)]
+            number = turn[int(torch.randint(len(turn), (1,), generator=generator))]
+            losses = [objective(number) for objective in objectives]
+            state.descend(torch.stack(losses).sum(), recipe.clip_norm)
+            state.losses[step] = losses[0].detach()  # on the device: asking for the number would wait for it
             logged = (step + 1) % LOG_EVERY == 0 or step + 1 == recipe.steps
             loss = state.recent_loss(step + 1, LOG_EVERY) if logged else None
             stopped = _stopped(progress, loss)
@@ -71,23 +97,46 @@ def train(
                 state.save(checkpoint, step + 1, seed)
             if stopped:
                 raise stopped
-        tensors = {key: value.cpu() for key, value in trainable.tensors().items()}
+        learned = {**trainable.tensors(), **(words.tensors() if words else {})}
+        tensors = {key: value.cpu() for key, value in learned.items()}
         _require_usable(tensors.values())
         return Trained(tensors, state.recent_loss(recipe.steps, LOSS_OVER), recipe.steps)
 
 
-def _step(
-    backbone: Backbone, clips: Sequence[Tensor], embedding: Tensor, recipe: Recipe, state: _State
-) -> Tensor:
-    """One step down; its loss, on the device: asking for the number would wait for it."""
-    clip = clips[int(torch.randint(len(clips), (1,), generator=state.generator))]
-    t = noise.draw_timesteps(recipe.timesteps, 1, backbone.schedule.train_timesteps, state.generator)
-    drawn = torch.randn(clip.shape, generator=state.generator).to(clip.device)
-    prediction = backbone.predict(backbone.noised(clip, drawn, t), t, embedding)
-    weight = backbone.schedule.weight(t).to(clip.device)
-    loss = LOSSES[recipe.loss](prediction, backbone.target(clip, drawn, t), recipe.stride, weight)
-    state.descend(loss, recipe.clip_norm)
-    return loss.detach()
+@dataclass(frozen=True)
+class _Lesson:
+    """What the objectives of a step have in common: each gives the loss of an example, on the device."""
+
+    backbone: Backbone
+    examples: Sequence[Example]
+    recipe: Recipe
+    trainable: adapters.Trainable
+    paths: adapters.Paths
+    generator: torch.Generator
+
+    def motion(self, number: int) -> Tensor:
+        """The recipe's objective, for what the motion's file is going to hold."""
+        recipe = self.recipe
+        with self.paths.beside(number, learning=False):
+            prediction, target, t = self._predicted(*self.examples[number])
+        weight = self.backbone.schedule.weight(t).to(target.device)
+        return LOSSES[recipe.loss](prediction, target, recipe.stride, weight, self.generator)
+
+    def looks(self, number: int) -> Tensor:
+        """Plain error on one random frame, for the clip's own spatial path alone (MotionDirector)."""
+        clip, embedding = self.examples[number]
+        frame = int(torch.randint(clip.shape[2], (1,), generator=self.generator))
+        with self.trainable.frozen(), self.paths.beside(number, learning=True):
+            prediction, target, _ = self._predicted(clip[:, :, frame : frame + 1], embedding)
+        return F.mse_loss(prediction, target)
+
+    def _predicted(self, clean: Tensor, embedding: Callable[[], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Prediction and target for ``clean`` with noise, and the timestep drawn."""
+        backbone, recipe, count = self.backbone, self.recipe, self.backbone.schedule.train_timesteps
+        t = noise.draw_timesteps(recipe.timesteps, 1, count, self.generator, recipe.alpha)
+        drawn = torch.randn(clean.shape, generator=self.generator).to(clean.device)
+        prediction = backbone.predict(backbone.noised(clean, drawn, t), t, embedding())
+        return prediction, backbone.target(clean, drawn, t), t
 
 
 class _State:
@@ -96,13 +145,13 @@ class _State:
     def __init__(
         self,
         backbone: Backbone,
-        trainable: adapters.Trainable,
+        parameters: Mapping[str, nn.Parameter],
         recipe: Recipe,
         generator: torch.Generator,
     ) -> None:
         self.generator = generator
         self.losses = torch.zeros(recipe.steps, device=backbone.device)
-        self._parameters = trainable.parameters
+        self._parameters = parameters
         self._optimizer = torch.optim.AdamW(
             self._parameters.values(),
             lr=recipe.learning_rate,

@@ -21,13 +21,12 @@ import numpy as np
 from suite import MOTIONS, ROWS, TARGETS, Row
 
 from registry.store import Store
-from vmc_cli import backbones, clip, motions
+from vmc_cli import backbones, clip, motions, recipe_file
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.backbones.sprites import world
 from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta
 from vmc_cli.evaluation import oracle
-from vmc_cli.recipes import RECIPES
 
 Result = dict[str, Any]
 
@@ -87,7 +86,9 @@ class Bench:
         return folder / f"{_digest(asked + self.backbone.revision)}.webp"
 
     def _learned(self, motion: str, row: Row) -> Delta:
-        recipe = RECIPES["vmc"].adjusted({**self.backbone.spec.recipe, **row.recipe})
+        changes = dict(row.recipe)
+        like, kind = changes.pop("like", "vmc"), changes.pop("kind", None)
+        recipe = recipe_file.chosen(like, self.backbone.spec.recipes, kind).adjusted(changes)
         told = [motion, recipe.to_card(), row.keep_prompt, self.backbone.revision]
         name = f"m_{_digest(json.dumps(told))}"
         if not self._store.path(name).exists():

@@ -32,7 +32,7 @@ def measured(repeats: int) -> dict[str, Any]:
     began = time.perf_counter()
     backbone = backbones.load(backbones.find("sprites"))
     loading = 1000 * (time.perf_counter() - began)
-    recipe = RECIPES["vmc"].adjusted(backbone.spec.recipe)
+    recipe = RECIPES["vmc"].adjusted(backbone.spec.recipes.get("vmc", {}))
     clip = MOTIONS["circle"].clip()
     latents, embedding = backbone.encode(clip.frames), backbone.embed(["a ladybug is circling"])
     noise, t = torch.randn_like(latents), torch.tensor([500])

@@ -99,7 +99,7 @@ class Row:
     """One line of the table: how a motion is learned, and how it is used."""
 
     recipe: Mapping[str, Any] = field(default_factory=dict)
-    """Changes to the default recipe."""
+    """Changes to the default recipe, or to that of the method in ``like`` (and its ``kind``)."""
     noise: str | None = None
     strength: float = 1.0
     keep_prompt: bool = False
@@ -112,6 +112,12 @@ _SPATIAL = tuple(
     f"spatial-{kind}-attention/{matrix}" for kind in ("self", "cross") for matrix in ("to_q", "to_k", "to_v")
 )
 
+_TUNE_A_VIDEO = (
+    *(f"temporal-attention/{matrix}" for matrix in ("to_q", "to_k", "to_v", "to_out.0")),
+    "spatial-self-attention/to_q",
+    "spatial-cross-attention/to_q",
+)
+
 ROWS: Mapping[str, Row] = {
     "default": Row(),
     "no motion": Row(motion=False),
@@ -121,6 +127,12 @@ ROWS: Mapping[str, Row] = {
     **{f"loss {loss}": Row({"loss": loss}) for loss in ("residual-cosine-abs", "residual-l2", "mse")},
     "spatial attention instead": Row({"trains": _SPATIAL}),
     "prompt kept": Row(keep_prompt=True),
+    **{
+        f"inversion {kind}": Row({"like": "inversion", "kind": kind})
+        for kind in ("object", "camera", "hybrid")
+    },
+    "director": Row({"like": "director"}),
+    "Tune-A-Video's layers": Row({"trains": _TUNE_A_VIDEO, "loss": "mse"}),
     **{
         f"noise {noise}": Row(noise=noise)
         for noise in ("inverted", "blend", "low-frequency", "motion", "random")

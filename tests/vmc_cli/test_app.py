@@ -331,7 +331,7 @@ from dataclasses import replace
 from pathlib import Path
 from tests.vmc_cli.conftest import tiny_spec
 from vmc_cli import app, backbones
-spec = replace(tiny_spec(Path(sys.argv[1])), recipe={"inversion_steps": 1})
+spec = replace(tiny_spec(Path(sys.argv[1])), recipes={"vmc": {"inversion_steps": 1}})
 backbones.BACKBONES = {"tiny": spec}
 raise SystemExit(app.main(sys.argv[2:]))
 """

@@ -301,3 +301,20 @@ def test_a_sheet_shows_a_clip_a_row(tmp_path: Path) -> None:
     assert page[:18].min() < 128  # the label
     with pytest.raises(Exists):
         clip.sheet([made], path)
+
+
+def test_an_augmented_clip_is_cropped_and_coloured_alike_in_all_frames_and_never_mirrored():
+    ramp = np.broadcast_to(np.linspace(40, 200, 64, dtype=np.uint8)[None, :, None], (64, 64, 3))
+    frames = np.stack([ramp, ramp, 240 - ramp])
+    shown = Clip(frames, 8.0)
+    seen = set()
+    for seed in range(30):
+        changed = shown.augmented(seed).frames
+        assert changed.shape == frames.shape
+        assert np.array_equal(changed[0], changed[1])
+        columns = changed[0].astype(float).mean(axis=(0, 2))
+        assert columns[-1] > columns[0] + 50  # a mirrored ramp would fall
+        seen.add(changed.tobytes())
+    assert len(seen) == 30
+    assert np.array_equal(shown.augmented(3).frames, shown.augmented(3).frames)
+    assert np.array_equal(shown.frames, frames)

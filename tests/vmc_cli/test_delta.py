@@ -92,7 +92,7 @@ def test_strength_zero_leaves_the_network_as_it_is(tiny_backbone, delta):
 
 def test_the_weights_become_the_sum_of_all_motions_by_strength(tiny_backbone):
     first, second = make(tiny_backbone, 2, seed=1), make(tiny_backbone, None, seed=2)
-    site = first.sites(tiny_backbone)[7]
+    site = first.adapter(tiny_backbone).sites[7]
     weight = site.layer.weight.double()
     down = first.tensors[f"unet.{site.name}.lora_A.weight"].double()
     up = first.tensors[f"unet.{site.name}.lora_B.weight"].double()
@@ -165,6 +165,10 @@ def _other_noise(tensors):
     tensors["start_noise"] = tensors["start_noise"][:, :, :3]
 
 
+def _other_latents(tensors):
+    tensors["latents"] = tensors["start_noise"][:, :2]
+
+
 def _no_preview(tensors):
     del tensors["preview"]
 
@@ -183,6 +187,7 @@ def _no_preview(tensors):
         _zero,
         _no_noise,
         _other_noise,
+        _other_latents,
         _no_preview,
     ],
 )
@@ -217,6 +222,23 @@ def test_a_card_that_does_not_fit_its_tensors_is_refused(tiny_backbone, recipe):
     forged = Delta(dataclasses.replace(delta.card, recipe=changed), delta.tensors)
     with pytest.raises(Damaged), attached(tiny_backbone, [(forged, 1.0)]):
         pass
+
+
+def test_the_start_noise_is_the_methods_choice_and_may_differ_for_several_clips(tiny_backbone):
+    for told, several, wanted in (
+        ({}, False, "motion"),
+        ({"noise": "blend"}, False, "blend"),
+        ({"noise": "blend"}, True, "blend"),
+        ({"noise": "blend", "noise_of_several": "random"}, False, "blend"),
+        ({"noise": "blend", "noise_of_several": "random"}, True, "random"),
+        ({"noise": "not invented yet"}, False, "motion"),
+    ):
+        delta = make(tiny_backbone)
+        noise = delta.tensors["start_noise"]
+        tensors = {**delta.tensors, "start_noise": torch.cat([noise, noise]) if several else noise}
+        recipe = {key: delta.card.recipe[key] for key in ("trains", "rank")}
+        card = dataclasses.replace(delta.card, recipe={**recipe, **told})
+        assert Delta(card, tensors).noise == wanted
 
 
 def test_a_recipe_of_a_later_version_can_still_be_used(tiny_backbone):

@@ -133,3 +133,42 @@ def test_a_stride_that_does_not_fit_is_refused(videos, stride):
 
 def test_every_loss_that_a_recipe_may_name_exists():
     assert tuple(losses.LOSSES) == recipes.LOSSES
+
+
+@pytest.mark.parametrize("anchor", [0, 2, 4])
+def test_away_from_anchor_is_phi_of_the_debiased_objective(videos, anchor):
+    video, _ = videos
+    found = losses.away_from_anchor(video, anchor)
+    for b in range(SHAPE[0]):
+        for n in range(SHAPE[2]):
+            wanted = [
+                math.sqrt(1.0**2 + 1) * x - 1.0 * a
+                for x, a in zip(frame(video, b, n), frame(video, b, anchor), strict=True)
+            ]
+            assert frame(found, b, n) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_debiased_is_the_plain_error_plus_that_away_from_one_random_frame(videos):
+    prediction, target = videos
+    chosen = set()
+    for seed in range(40):
+        found = float(
+            losses.debiased(prediction, target, 1, torch.ones(2), torch.Generator().manual_seed(seed))
+        )
+        values = []
+        for anchor in range(SHAPE[2]):
+            total = 0.0
+            for b in range(SHAPE[0]):
+                for n in range(SHAPE[2]):
+                    error = [p - t for p, t in zip(frame(prediction, b, n), frame(target, b, n), strict=True)]
+                    still = [
+                        p - t
+                        for p, t in zip(frame(prediction, b, anchor), frame(target, b, anchor), strict=True)
+                    ]
+                    total += math.fsum(e * e for e in error)
+                    total += math.fsum((math.sqrt(2) * e - s) ** 2 for e, s in zip(error, still, strict=True))
+            values.append(total / math.prod(SHAPE))
+        near = [anchor for anchor, value in enumerate(values) if value == pytest.approx(found, rel=1e-4)]
+        assert len(near) == 1
+        chosen |= set(near)
+    assert chosen == set(range(SHAPE[2]))

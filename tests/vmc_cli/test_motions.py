@@ -14,7 +14,7 @@ from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta
 from vmc_cli.device import generator
-from vmc_cli.errors import ClipError, IncompatibleError, OutOfMemory, Stopped, UsageError
+from vmc_cli.errors import ClipError, IncompatibleError, NotFoundError, OutOfMemory, Stopped, UsageError
 from vmc_cli.motions import generate, learn, reconstruction
 from vmc_cli.noise import DEFAULT_NOISE
 from vmc_cli.recipes import RECIPES, Recipe
@@ -60,7 +60,7 @@ def test_the_card_tells_everything_about_the_motion(tiny_backbone):
     assert card.seconds >= 0
 
 
-def test_the_file_holds_exactly_the_trained_matrices_the_noise_and_the_preview(
+def test_the_file_holds_exactly_the_trained_matrices_the_noise_the_latents_and_the_preview(
     tiny_backbone, delta, tmp_path
 ):
     store = Store(tmp_path)
@@ -69,7 +69,7 @@ def test_the_file_holds_exactly_the_trained_matrices_the_noise_and_the_preview(
     _, tensors = store.load("walk")
     sites = tiny_backbone.sites_for(RECIPE.trains)
     expected = {key: ("F16", shape) for key, shape in adapters.shapes(sites, 2).items()}
-    expected["start_noise"] = ("F16", (1, 4, 4, 4, 4))
+    expected["start_noise"] = expected["latents"] = ("F16", (1, 4, 4, 4, 4))
     expected["preview"] = ("U8", (4, 32, 32, 3))
     assert {key: (value.dtype, value.shape) for key, value in tensors.items()} == expected
 
@@ -116,6 +116,27 @@ def test_the_preview_is_the_first_clip_made_small(tiny_backbone):
     frame = clip(size=256).frames[2].astype(float)
     block = frame[8:12, 20:24].mean(axis=(0, 1))
     assert np.abs(small[2, 2, 5].numpy() - block).max() <= 1
+
+
+def test_a_motion_can_be_learned_backward_from_what_it_holds(exact_backbone):
+    clips = [clip(1), clip(2)]
+    delta = learned(exact_backbone, clips)
+    wishes = {"name": "back", "prompt": "a bird is walking backward", "recipe": RECIPE, "seed": 3}
+    backward = motions.reverse(exact_backbone, delta, **wishes)
+    fresh = learn(exact_backbone, [each.reversed() for each in clips], **wishes)
+    for key in ("latents", "preview"):
+        assert torch.equal(backward.tensors[key], fresh.tensors[key])
+    for key, value in fresh.tensors.items():  # learned from latents in half precision
+        torch.testing.assert_close(backward.tensors[key], value, rtol=0.1, atol=0.05)
+    assert (backward.card.prompt_used, backward.card.fps) == ("a bird is walking backward", 12.5)
+    assert backward.card.extra == {"reversed": "walk"}
+
+
+def test_a_motion_without_its_clips_can_be_used_but_not_reversed(tiny_backbone, delta):
+    bare = Delta(delta.card, {key: value for key, value in delta.tensors.items() if key != "latents"})
+    assert generated(tiny_backbone, deltas=[(bare, 1.0)]).shape == (4, 32, 32, 3)
+    with pytest.raises(NotFoundError, match="does not hold the clips"):
+        motions.reverse(tiny_backbone, bare, name="back", prompt="back", recipe=RECIPE, seed=0)
 
 
 @pytest.mark.parametrize("wrong", [[], [clip(frames=3)], [clip(), clip(size=16)]])
@@ -184,7 +205,8 @@ def test_the_seed_chooses_among_the_noises_of_several_clips(tiny_backbone):
     delta = learned(tiny_backbone, [clip(1), clip(2)])
     singles = []
     for number in range(2):
-        tensors = {**delta.tensors, "start_noise": delta.tensors["start_noise"][number : number + 1]}
+        one = {key: delta.tensors[key][number : number + 1] for key in ("start_noise", "latents")}
+        tensors = {**delta.tensors, **one}
         single = dataclasses.replace(delta, tensors=tensors)
         singles.append(generated(tiny_backbone, deltas=[(single, 1.0)], noise="inverted"))
     chosen = set()

@@ -115,3 +115,27 @@ def test_timesteps_depend_on_the_generator_alone():
     draws = [noise.draw_timesteps("uniform", 20, 1000, torch.Generator().manual_seed(s)) for s in (3, 3, 4)]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
+def test_early_timesteps_have_the_density_of_the_paper(alpha):
+    count, bins = 100_000, 20
+    drawn = noise.draw_timesteps("early", count, 1000, torch.Generator().manual_seed(3), alpha)
+    assert (int(drawn.min()) >= 0, int(drawn.max()) < 1000, drawn.dtype) == (True, True, torch.int64)
+    found = torch.bincount(drawn // 50, minlength=bins).tolist()
+
+    def below(share):  # the integral of f(t) = (1 - alpha cos(pi t / T)) / T up to share * T
+        return share - alpha * math.sin(math.pi * share) / math.pi
+
+    surprise = 0.0
+    for number, seen in enumerate(found):
+        expected = count * (below((number + 1) / bins) - below(number / bins))
+        surprise += (seen - expected) ** 2 / expected
+    assert surprise < 44  # chi square with 19 degrees of freedom: 1 in 1,000 is larger
+
+
+def test_uniform_timesteps_do_not_care_for_alpha():
+    one, two = (
+        noise.draw_timesteps("uniform", 9, 1000, torch.Generator().manual_seed(3), alpha) for alpha in (0, 1)
+    )
+    assert torch.equal(one, two)

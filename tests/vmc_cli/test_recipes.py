@@ -6,7 +6,7 @@ import pytest
 
 from vmc_cli.backbones import BACKBONES
 from vmc_cli.errors import UsageError
-from vmc_cli.recipes import RECIPES, Recipe
+from vmc_cli.recipes import KINDS, RECIPES, Recipe
 
 
 def test_vmc_has_the_numbers_of_its_paper():
@@ -16,6 +16,38 @@ def test_vmc_has_the_numbers_of_its_paper():
     assert (vmc.learning_rate, vmc.weight_decay, vmc.betas) == (1e-4, 0.01, (0.9, 0.999))
     assert (vmc.clip_norm, vmc.steps, vmc.inversion_steps) == (1.0, 400, 75)
     assert vmc.invariant_prompt
+
+
+def test_motion_inversion_has_the_numbers_of_its_paper():
+    inversion = RECIPES["inversion"]
+    assert (inversion.learning_rate, inversion.weight_decay, inversion.betas) == (5e-2, 0.01, (0.9, 0.999))
+    assert (inversion.steps, inversion.inversion_steps, inversion.noise) == (800, 50, "blend")
+    assert KINDS["inversion"].keys() == {"object", "camera", "hybrid"}
+    for kind, loss, values in (("object", "mse", "difference"), ("camera", "debiased", "none")):
+        recipe = inversion.adjusted(KINDS["inversion"][kind])
+        assert (recipe.loss, recipe.values) == (loss, values)
+
+
+def test_motion_director_has_the_numbers_of_its_paper():
+    director = RECIPES["director"]
+    assert (director.rank, director.loss, director.learning_rate, director.steps) == (
+        32,
+        "debiased",
+        5e-4,
+        150,
+    )
+    assert director.roles == ("temporal-attention", "temporal-feed-forward")
+    assert (director.noise, director.noise_of_several) == ("blend", "random")
+
+
+def test_a_token_is_learned_as_its_paper_says():
+    token = RECIPES["token"]
+    assert (token.loss, token.timesteps, token.alpha, token.steps) == ("mse", "early", 0.5, 3000)
+    assert (token.noise, token.invariant_prompt) == ("random", False)
+    roles = ("temporal-attention", "temporal-feed-forward", "temporal-convolution", "spatial-cross-attention")
+    assert token.roles == roles
+    spatial = {key for key in token.trains if key.startswith("spatial")}
+    assert spatial == {"spatial-cross-attention/to_k", "spatial-cross-attention/to_v"}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -48,6 +80,14 @@ def test_a_card_that_lacks_a_number_is_refused():
         {"learning_rate": -1.0},
         {"learning_rate": float("nan")},
         {"learning_rate": float("inf")},
+        {"timesteps": "sometimes"},
+        {"trains": ()},
+        {"trains": ("temporal-attention/to_x",)},
+        {"clip_norm": 0.0},
+        {"weight_decay": -0.1},
+        {"betas": (0.9, 1.0)},
+        {"alpha": 1.5},
+        {"augmented": -1},
     ],
 )
 def test_impossible_numbers_are_refused(change):
@@ -57,16 +97,28 @@ def test_impossible_numbers_are_refused(change):
 
 @pytest.mark.parametrize("spec", BACKBONES.values(), ids=lambda spec: spec.name)
 def test_what_a_backbone_prefers_is_a_recipe_too(spec):
-    for recipe in RECIPES.values():
-        adjusted = recipe.adjusted(spec.recipe)
-        assert {key: getattr(adjusted, key) for key in spec.recipe} == dict(spec.recipe)
+    for method, changes in spec.recipes.items():
+        adjusted = RECIPES[method].adjusted(changes)
+        assert {key: getattr(adjusted, key) for key in changes} == dict(changes)
 
 
 def test_roles_are_told_once_each():
     assert RECIPES["vmc"].roles == ("temporal-attention",)
 
 
-@pytest.mark.parametrize("module", ["recipes", "backbones", "checkpoints", "watching"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "recipes",
+        "recipe_file",
+        "commands.methods",
+        "tokens",
+        "captions",
+        "backbones",
+        "checkpoints",
+        "watching",
+    ],
+)
 def test_the_tables_are_read_without_torch(module):
     heavy = "{'torch', 'numpy', 'diffusers', 'transformers', 'peft'}"
     code = f"import sys, vmc_cli.{module}; sys.exit(bool({heavy} & set(sys.modules)))"

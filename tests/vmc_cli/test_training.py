@@ -295,3 +295,24 @@ def test_half_precision_learns_with_a_scaled_loss(tiny_folder, latents, tmp_path
     with pytest.raises(Stopped):
         run(checkpoint=checkpoint, progress=Watched(stop_after=3))
     assert same(run(checkpoint=dataclasses.replace(checkpoint, resume=True)), whole)
+
+
+def test_other_clips_take_turns_with_the_clips_and_are_told_by_their_own_captions(
+    tiny_backbone, latents, monkeypatch
+):
+    asked = []
+    original = type(tiny_backbone).predict
+
+    def watches(self, noisy, t, embedding):
+        asked.append(embedding)
+        return original(self, noisy, t, embedding)
+
+    monkeypatch.setattr(type(tiny_backbone), "predict", watches)
+    told = [tiny_backbone.embed([text]) for text in ("a v", "b c", "d e")]
+    source = generator(7)
+    others = [(torch.randn(latents[0].shape, generator=source), each) for each in told[1:]]
+    recipe = RECIPE.adjusted({"steps": 16})
+    train(tiny_backbone, latents, told[0], recipe, seed=0, others=others)
+    assert all(torch.equal(embedding, told[0]) for embedding in asked[::2])
+    turns = [[torch.equal(embedding, each) for each in told].index(True) for embedding in asked[1::2]]
+    assert set(turns) == {1, 2}

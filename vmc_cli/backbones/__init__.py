@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from registry.card import Card
 from vmc_cli.errors import IncompatibleError, NotFoundError, UsageError
+from vmc_cli.recipes import RESIZABLE
 
 if TYPE_CHECKING:
     from vmc_cli.backbones.base import Backbone
@@ -24,8 +25,8 @@ class Spec:
 
     ``family`` names the module in this package that loads it. ``folder`` holds the files in diffusers layout
     when they came with the package or are the user's own; ``repository`` and ``revision`` say where they come
-    from otherwise. Sizes in pixels, ``fps`` in frames per second. ``recipe`` holds the numbers of a recipe
-    that suit this model better than a paper's. ``reconstruction_floor`` (dB) is what
+    from otherwise. Sizes in pixels, ``fps`` in frames per second. ``recipes`` holds, by method, the numbers
+    that suit this model better than the paper's. ``reconstruction_floor`` (dB) is what
     `motions.reconstruction` gives for clips that it can draw.
     """
 
@@ -40,7 +41,7 @@ class Spec:
     licence: str
     summary: str
     advice: str = ""
-    recipe: Mapping[str, Any] = field(default_factory=dict)
+    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reconstruction_floor: float | None = None
     folder: Path | None = None
 
@@ -59,7 +60,7 @@ BACKBONES: Mapping[str, Spec] = MappingProxyType(
             licence="Apache-2.0",
             summary="small sprites on painted places, made for learning motions on a laptop; comes with vmc",
             advice="sprites draws emoji-like things only: for real footage choose another backbone.",
-            recipe=MappingProxyType({"learning_rate": 5e-4, "rank": 16}),
+            recipes=MappingProxyType({"vmc": {"learning_rate": 5e-4, "rank": 16}}),
             reconstruction_floor=23.7,  # its own world lies at 24 to 28 dB, real footage mostly at 16 to 23
             folder=Path(__file__).parent / "sprites" / "weights",
         ),
@@ -94,7 +95,8 @@ def require_match(spec: Spec, card: Card) -> None:
             f"this is {ours[:12]}.",
             "Learn it again with this version of vmc.",
         )
-    if (card.frames, card.height, card.width) != (spec.frames, spec.height, spec.width):
+    fixed = card.recipe.get("adapter") not in RESIZABLE
+    if fixed and (card.frames, card.height, card.width) != (spec.frames, spec.height, spec.width):
         raise IncompatibleError(
             f"The motion {card.name} has {card.frames} frames of {card.width}x{card.height}; "
             f"{spec.name} makes {spec.frames} of {spec.width}x{spec.height}."
@@ -112,6 +114,20 @@ def load(spec: Spec, device: str | None = None) -> Backbone:
     family = import_module(f"vmc_cli.backbones.{spec.family}")
     backbone: Backbone = family.load(folder, spec, revision(spec), device)
     return backbone
+
+
+def weight_shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of all weights of the network, from the heads of its files: nothing is loaded.
+
+    Raises `NotFoundError` when its files are not here.
+    """
+    from safetensors import safe_open
+
+    found: dict[str, tuple[int, ...]] = {}
+    for file in sorted(_folder(spec).glob("unet/*.safetensors")):
+        with safe_open(file, framework="numpy") as opened:
+            found |= {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118
+    return found
 
 
 def _folder(spec: Spec) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,8 +24,11 @@ class Site:
     """One matrix (or convolution) where something can be trained.
 
     ``role`` is one of "temporal-attention", "temporal-convolution", "temporal-feed-forward",
-    "spatial-self-attention", "spatial-cross-attention"; ``projection`` says which matrix of it ("to_q").
+    "spatial-self-attention", "spatial-cross-attention", "spatial-feed-forward"; ``projection`` says which
+    matrix of it ("to_q").
     ``name`` is the module's path in the network, ``channels`` the width of the block that it sits in.
+    ``section`` says whether that lies on the way "down" or "up" or in the "mid", and ``scale`` how many times
+    coarser its grid is than that of the latents (rounded up where it does not divide).
     """
 
     name: str
@@ -33,11 +36,18 @@ class Site:
     projection: str
     layer: nn.Module
     channels: int
+    section: str = "mid"
+    scale: int = 1
 
     @property
     def key(self) -> str:
         """As recipes name it: ``role/projection``."""
         return f"{self.role}/{self.projection}"
+
+    @property
+    def block(self) -> str:
+        """Path of the block: for an attention's matrix, what holds the attention and its siblings."""
+        return self.name.removesuffix(f".{self.projection}").rpartition(".")[0]
 
 
 class Schedule:
@@ -144,6 +154,19 @@ class Backbone(ABC):
     def embed(self, prompts: Sequence[str]) -> Tensor:
         """Prompts to embeddings (B, L, D)."""
 
+    def word_vectors(self, word: str) -> Tensor:
+        """What stands for ``word`` before the text encoder reads it in context: (n, D), one for each piece.
+
+        Raises `IncompatibleError` where words cannot be learned, or the word is nothing to the model.
+        """
+        raise IncompatibleError(
+            f"The backbone {self.spec.name} cannot learn words.", "Leave out --train-token."
+        )
+
+    def embed_with(self, prompts: Sequence[str], vectors: Mapping[str, Tensor]) -> Tensor:
+        """As `embed`, with other `word_vectors` for some words; gradients reach them."""
+        raise IncompatibleError(f"The backbone {self.spec.name} cannot learn words.")
+
     @abstractmethod
     def predict(self, latents: Tensor, t: Tensor | int, embedding: Tensor) -> Tensor:
         """What the network makes of noisy latents (B, C, F, h, w) at ``t`` (B,): see `target`."""
@@ -167,9 +190,16 @@ class Backbone(ABC):
     def _sites(self) -> list[Site]:
         return self._find_sites()
 
-    def sites_for(self, trains: Sequence[str]) -> list[Site]:
-        """The sites that a recipe's ``trains`` names. Raises `IncompatibleError` if an entry has none."""
+    def sites_for(self, trains: Sequence[str], blocks: str = "all") -> list[Site]:
+        """The sites that a recipe's ``trains`` names, in those ``blocks`` (see `recipes.BLOCKS`).
+
+        Raises `IncompatibleError` if an entry has none.
+        """
         sites = self.sites()
+        if blocks != "all":
+            sites = [site for site in sites if site.section != "mid"]
         if missing := set(trains) - {site.key for site in sites}:
             raise IncompatibleError(f"The backbone {self.spec.name} has no {min(missing)} to train.")
-        return [site for site in sites if site.key in trains]
+        found = [site for site in sites if site.key in trains]
+        widest = max(site.channels for site in found) if blocks == "widest" else 0
+        return [site for site in found if site.channels >= widest]

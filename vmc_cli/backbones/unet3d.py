@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ _ROLES = (
     (_BLOCK.format("temp_attentions") + r"ff\.(net\.2)", "temporal-feed-forward", "out_features"),
     (r".+\.temp_convs\.\d+\.(conv1\.2|conv[234]\.3)", "temporal-convolution", "out_channels"),
     (_BLOCK.format("attentions") + r"attn1\." + _MATRIX, "spatial-self-attention", "out_features"),
+    (_BLOCK.format("attentions") + r"ff\.(net\.0\.proj)", "spatial-feed-forward", "in_features"),
+    (_BLOCK.format("attentions") + r"ff\.(net\.2)", "spatial-feed-forward", "out_features"),
     (_BLOCK.format("attentions") + r"attn2\." + _MATRIX, "spatial-cross-attention", "out_features"),
 )
 
@@ -88,8 +90,18 @@ def find_sites(network: UNet3DConditionModel) -> list[Site]:
     for name, module in network.named_modules():
         for pattern, role, width in _ROLES:
             if match := re.fullmatch(pattern, name):
-                sites.append(Site(name, role, match[1], module, getattr(module, width)))
+                place = _place(network, name)
+                sites.append(Site(name, role, match[1], module, getattr(module, width), *place))
     return sites
+
+
+def _place(network: UNet3DConditionModel, name: str) -> tuple[str, int]:
+    """Section and scale of the block that a module is in: each block down but the last halves the grid."""
+    kind, number, *_ = name.split(".")
+    deepest = len(network.down_blocks) - 1
+    if kind == "down_blocks":
+        return "down", 2 ** int(number)
+    return ("up", 2 ** (deepest - int(number))) if kind == "up_blocks" else ("mid", 2**deepest)
 
 
 class UNet3D(Backbone):
@@ -148,8 +160,39 @@ class UNet3D(Backbone):
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Tensor:
         """See `Backbone.embed`. What does not fit into the text encoder is cut off."""
+        return self.embed_with(prompts, {})
+
+    def word_vectors(self, word: str) -> Tensor:
+        """See `Backbone.word_vectors`."""
+        pieces = self._pieces(word)
+        if self._tokenizer.unk_token_id in pieces:
+            raise IncompatibleError(f"The text encoder of {self.spec.name} cannot spell {word!r}.")
+        return self._text_encoder.get_input_embeddings().weight[pieces].detach().clone()
+
+    def embed_with(self, prompts: Sequence[str], vectors: Mapping[str, Tensor]) -> Tensor:
+        """See `Backbone.embed_with`."""
         tokens = self._tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt")
-        return self._text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
+        ids = tokens.input_ids.to(self.device)
+        pieces = {word: torch.tensor(self._pieces(word), device=self.device) for word in vectors}
+
+        def replaced(module: nn.Module, inputs: tuple[Any, ...], found: Tensor) -> Tensor:
+            for word, own in pieces.items():
+                windows = ids.unfold(1, len(own), 1)
+                for row, begin in (windows == own).all(-1).nonzero().tolist():
+                    middle = vectors[word][None].to(found.device, found.dtype)
+                    whole = [found[row : row + 1, :begin], middle, found[row : row + 1, begin + len(own) :]]
+                    found = torch.cat([found[:row], torch.cat(whole, dim=1), found[row + 1 :]])
+            return found
+
+        handle = self._text_encoder.get_input_embeddings().register_forward_hook(replaced)
+        try:
+            return self._text_encoder(ids).last_hidden_state
+        finally:
+            handle.remove()
+
+    def _pieces(self, word: str) -> list[int]:
+        pieces: list[int] = self._tokenizer(word, add_special_tokens=False).input_ids
+        return pieces
 
     def predict(self, latents: Tensor, t: Tensor | int, embedding: Tensor) -> Tensor:
         """See `Backbone.predict`."""

@@ -65,7 +65,11 @@ def _show(
         "licence": spec.licence,
         "from": spec.repository or "comes with vmc",
         "revision": _revision(spec),
-        "learning": ", ".join(f"{key} {value}" for key, value in spec.recipe.items()) or "as the method says",
+        "learning": "; ".join(
+            f"{method}: {', '.join(f'{key} {value}' for key, value in changes.items())}"
+            for method, changes in spec.recipes.items()
+        )
+        or "as the method says",
         "advice": spec.advice,
     }
     words = [(kind, ", ".join(known)) for kind, known in _vocabulary(spec).items()]
@@ -74,7 +78,8 @@ def _show(
 
 def _described(spec: Spec) -> dict[str, Any]:
     plain = {field.name: getattr(spec, field.name) for field in fields(spec)}
-    return plain | {"recipe": dict(spec.recipe), "folder": None if spec.folder is None else str(spec.folder)}
+    recipes = {method: dict(changes) for method, changes in spec.recipes.items()}
+    return plain | {"recipes": recipes, "folder": None if spec.folder is None else str(spec.folder)}
 
 
 def _revision(spec: Spec) -> str:

@@ -24,6 +24,14 @@ def command(
             help="A learned motion; several may act together.  [default: none, the prompt alone]",
         ),
     ] = None,
+    subject: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--subject",
+            metavar="FILE.safetensors[:STRENGTH]",
+            help="A look from a LoRA file of diffusers or peft, made for the same model; may be repeated.",
+        ),
+    ] = None,
     noise: options.Noise = None,
     steps: options.SamplingSteps = 50,
     guidance: options.Guidance = None,
@@ -45,6 +53,7 @@ def command(
     wish = generating.Wish(
         prompt=prompt,
         motions=tuple(motion or ()),
+        subjects=tuple(subject or ()),
         backbone=backbone,
         noise=noise,
         steps=steps,

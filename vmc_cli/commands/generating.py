@@ -8,17 +8,18 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import vmc_cli
 from registry import names
 from registry.card import Card
 from registry.errors import Exists
 from registry.store import Store
-from vmc_cli import backbones, prompts, terminal
+from vmc_cli import backbones, lora, prompts, terminal, tokens
 from vmc_cli.backbones import Spec
 from vmc_cli.commands import options
 from vmc_cli.errors import ExistsError, IncompatibleError, UsageError
+from vmc_cli.lora import Lora
 from vmc_cli.progress import Progress
 from vmc_cli.recipes import NOISES
 
@@ -34,6 +35,7 @@ class Wish:
 
     prompt: str
     motions: tuple[str, ...] = ()
+    subjects: tuple[str, ...] = ()
     backbone: str | None = None
     noise: str | None = None
     steps: int = 50
@@ -56,6 +58,7 @@ class Plan:
     spec: Spec
     motions: tuple[tuple[str, float], ...]
     targets: tuple[Path, ...]
+    subjects: tuple[tuple[Lora, float], ...] = ()
 
 
 def planned(wish: Wish) -> Plan:
@@ -66,27 +69,29 @@ def planned(wish: Wish) -> Plan:
     if wish.noise is not None and wish.noise not in NOISES:
         raise UsageError(f"No start noise is called {wish.noise!r}.", f"Choose one of {', '.join(NOISES)}.")
     options.sheet(wish.sheet, force=wish.force)
-    motions = tuple(_with_strength(text, wish.strength) for text in wish.motions)
+    motions = tuple(with_strength(text, wish.strength) for text in wish.motions)
     if wish.noise not in (None, "random") and not motions:
         raise UsageError(f"The noise {wish.noise} is made from a motion.", "Name one with --motion.")
     if len({name for name, _ in motions}) < len(motions):
         raise UsageError("A motion is named twice.", "Name it once, with the strength that you want.")
     store = Store.default()
-    spec = _spec(wish.backbone, [store.card(name) for name, _ in motions])
-    return Plan(wish, prompt, spec, motions, _targets(wish, prompt))
+    cards = [store.card(name) for name, _ in motions]
+    spec = agreed_spec(wish.backbone, cards)
+    tokens.agreed(prompt, cards)
+    targets = _targets(wish, prompt)
+    return Plan(wish, prompt, spec, motions, targets, tuple(_subject(text, spec) for text in wish.subjects))
 
 
 def carry_out(plan: Plan, as_json: bool) -> None:
     """Generate the videos of a plan, one a seed, and print the path of each as soon as it is written."""
     from vmc_cli import motions
     from vmc_cli.delta import Delta
-    from vmc_cli.noise import DEFAULT_NOISE
     from vmc_cli.sampling import GUIDANCE
 
     wish, store = plan.wish, Store.default()
-    noise = wish.noise or (DEFAULT_NOISE if plan.motions else "random")
     guidance = GUIDANCE if wish.guidance is None else wish.guidance
     deltas = [(Delta.load(store, name), strength) for name, strength in plan.motions]
+    noise = wish.noise or (deltas[0][0].noise if deltas else "random")
     backbone = backbones.load(plan.spec)
     rows = [(delta.preview, f"learned: {delta.card.prompt_used}") for delta, _ in deltas]
     for number, target in enumerate(plan.targets):
@@ -95,6 +100,7 @@ def carry_out(plan: Plan, as_json: bool) -> None:
             backbone,
             plan.prompt,
             deltas=deltas,
+            subjects=plan.subjects,
             noise=noise,
             steps=wish.steps,
             guidance=guidance,
@@ -102,7 +108,7 @@ def carry_out(plan: Plan, as_json: bool) -> None:
             seed=seed,
             progress=Progress(),
         )
-        facts = {
+        facts: dict[str, Any] = {
             "prompt": plan.prompt,
             "seed": seed,
             "noise": noise,
@@ -114,6 +120,8 @@ def carry_out(plan: Plan, as_json: bool) -> None:
         }
         # What the video remembers of how it was made; no paths, as it may be shown to others.
         worded = " ".join(f"{name}:{strength:g}" for name, strength in plan.motions)
+        if plan.subjects:
+            facts["subjects"] = " ".join(f"{each.name}:{strength:g}" for each, strength in plan.subjects)
         path = _write(
             video, target, plan.wish, {"motions": worded, **{key: str(facts[key]) for key in facts}}
         )
@@ -127,8 +135,8 @@ def carry_out(plan: Plan, as_json: bool) -> None:
         _write_sheet(rows, wish.sheet, wish.force)
 
 
-def _with_strength(text: str, strength: float) -> tuple[str, float]:
-    """NAME or NAME:STRENGTH."""
+def with_strength(text: str, strength: float) -> tuple[str, float]:
+    """The name and strength in NAME:STRENGTH; in NAME alone it is `strength`. Raises UsageError, BadName."""
     name, colon, number = text.partition(":")
     if not colon:
         return names.check(name), strength
@@ -137,14 +145,33 @@ def _with_strength(text: str, strength: float) -> tuple[str, float]:
     except ValueError:
         given = math.nan
     if not math.isfinite(given):
-        raise UsageError(
-            f"{text!r} has no strength after the colon.", f"Write --motion {names.check(name)}:0.8"
-        )
+        raise UsageError(f"{text!r} has no strength after the colon.", f"Write {names.check(name)}:0.8")
     return names.check(name), given
 
 
-def _spec(asked: str | None, cards: Sequence[Card]) -> Spec:
-    """The backbone that was asked for, else the motions' own, else the default; all must agree."""
+def _subject(text: str, spec: Spec) -> tuple[Lora, float]:
+    """The LoRA in FILE.safetensors or FILE.safetensors:STRENGTH, as far as it belongs to this backbone."""
+    file, number = text, "1"
+    if not text.endswith(lora.SUFFIX):
+        file, _, number = text.rpartition(":")
+    try:
+        strength = float(number)
+    except ValueError:
+        strength = math.nan
+    if not file.endswith(lora.SUFFIX) or not math.isfinite(strength):
+        raise UsageError(f"{text!r} is no subject.", f"Write FILE{lora.SUFFIX} or FILE{lora.SUFFIX}:0.8")
+    found = lora.read(Path(file)).matched(backbones.weight_shapes(spec))
+    if found.others:
+        count, some = len(found.others), ", ".join(found.others[:3])
+        terminal.warn(f"{found.name}: {len(found.factors)} layers are used, {count} keys are not: {some}")
+    return found, strength
+
+
+def agreed_spec(asked: str | None, cards: Sequence[Card]) -> Spec:
+    """The backbone that was asked for, else the motions' own, else the default; all must agree.
+
+    Raises IncompatibleError where they do not, in backbone, revision, frames or size.
+    """
     own = cards[0].backbone if cards else options.default_backbone()
     for card in cards:
         if card.backbone != own:

@@ -2,7 +2,34 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from vmc_cli.commands import learning, options
+
+Token = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        metavar="TEXT",
+        help='What stands for the motion in prompts: "V*" in "a person doing the V*".',
+    ),
+]
+Regularize = Annotated[
+    Path | None,
+    typer.Option(
+        "--regularize",
+        metavar="FOLDER",
+        help="Clips of other motions, learned from in turn so that nothing is forgotten; captions in "
+        "captions.json, or as the files are named.",
+    ),
+]
+TrainToken = Annotated[
+    bool,
+    typer.Option("--train-token", help="Learn what the token's word means, too: more exact, copies more."),
+]
 
 
 def command(
@@ -12,6 +39,10 @@ def command(
     name: options.Name = None,
     backbone: options.Backbone = options.DEFAULT_BACKBONE,
     method: options.Method = "vmc",
+    kind: options.Kind = None,
+    token: Token = None,
+    train_token: TrainToken = False,
+    regularize: Regularize = None,
     steps: options.Steps = None,
     learning_rate: options.LearningRate = None,
     rank: options.Rank = None,
@@ -40,6 +71,10 @@ def command(
         name=name,
         backbone=backbone,
         method=method,
+        kind=kind,
+        token=token,
+        train_token=train_token,
+        regularize=regularize,
         steps=steps,
         learning_rate=learning_rate,
         rank=rank,

@@ -13,13 +13,14 @@ from registry import home, names
 from registry.card import Card, Source
 from registry.errors import DiskError, Exists
 from registry.store import Slot, Store
-from vmc_cli import backbones, prompts, terminal
+from vmc_cli import backbones, captions, prompts, recipe_file, terminal, tokens
 from vmc_cli.backbones import Spec
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.commands import options
 from vmc_cli.errors import NotFoundError, OutOfMemory, Stopped, UsageError
 from vmc_cli.progress import Progress
-from vmc_cli.recipes import RECIPES, Recipe
+from vmc_cli.recipes import Recipe
+from vmc_cli.tokens import Token
 
 if TYPE_CHECKING:
     from vmc_cli.clip import Clip
@@ -33,7 +34,11 @@ class Wish:
     prompt: str
     name: str | None = None
     backbone: str = options.DEFAULT_BACKBONE
-    method: str = "vmc"
+    method: str | None = "vmc"  # None: as `motion` was learned
+    kind: str | None = None
+    token: str | None = None
+    train_token: bool = False
+    regularize: Path | None = None
     steps: int | None = None
     learning_rate: float | None = None
     rank: str | None = None
@@ -48,6 +53,7 @@ class Wish:
     resume: bool = False
     sheet: Path | None = None
     backward: bool = False
+    motion: str | None = None  # learned already, and to be learned backward, in place of clips
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ class Plan:
     prompt: str
     prompt_used: str
     part: tuple[float | None, float | None] | None
+    token: Token | None
+    others: captions.Captioned
 
     def described(self) -> dict[str, Any]:
         """For JSON and for people."""
@@ -98,6 +106,8 @@ def planned(wish: Wish) -> Plan:
     options.sheet(wish.sheet, force=wish.replace)
     part = options.trimmed(wish.trim)
     spec = backbones.find(wish.backbone)
+    if wish.motion is not None:
+        backbones.require_match(spec, Store.default().card(wish.motion))
     recipe = _recipe(wish, spec)
     keep = wish.keep_prompt or not recipe.invariant_prompt
     used = prompt if keep else prompts.invariant(prompt)
@@ -107,10 +117,34 @@ def planned(wish: Wish) -> Plan:
     for path in wish.clips:
         if not os.path.lexists(path):
             raise NotFoundError(f"There is no clip {path}.", "Check the path; put quotes around it.")
-    plan = Plan(wish, spec, recipe, name, wish.name is not None, prompt, used, part)
+    if wish.method == "token" and wish.token is None:
+        raise UsageError("The method token needs a token.", 'Add --token "V*", and say it in the prompt.')
+    if recipe.trains_token and wish.token is None and wish.motion is None:
+        raise UsageError("There is no token to train.", 'Add --token "V*", and say it in the prompt.')
+    token = _token(wish, used)
+    others = captions.read(wish.regularize) if wish.regularize else []
+    plan = Plan(wish, spec, recipe, name, wish.name is not None, prompt, used, part, token, others)
     if plan.named and not wish.replace and os.path.lexists(Store.default().path(name)):
         raise Exists(f"There is a motion {name} already.", "Choose another --name, or --replace it.")
     return plan
+
+
+def _token(wish: Wish, prompt: str) -> Token | None:
+    if wish.token is None:
+        return None
+    taken = [entry.card for entry in Store.default().entries() if entry.card and entry.name != wish.name]
+    return tokens.chosen(wish.token, prompt, [card for card in taken if card.backbone == wish.backbone])
+
+
+def _others_of(plan: Plan) -> list[tuple[Clip, str]]:
+    """The clips of other motions with their captions. Raises ClipError."""
+    from vmc_cli import clip
+
+    spec = plan.spec
+    return [
+        (clip.read(path, frames=spec.frames, height=spec.height, width=spec.width), caption)
+        for path, caption in plan.others
+    ]
 
 
 def clips_of(plan: Plan) -> list[Clip]:
@@ -160,10 +194,17 @@ def rehearse(plan: Plan, as_json: bool) -> None:
         [
             ("name", name),
             ("prompt", plan.prompt_used),
+            *((("motion", f"{plan.wish.motion}{backward}"),) if plan.wish.motion else ()),
             *(
                 ("clip", f"{clip['file']}: {clip['frames']} frames of {clip['seconds']} s{backward}")
                 for clip in clips
             ),
+            *(
+                (("token", f"{plan.token.shown}, told to the model as {plan.token.word}"),)
+                if plan.token
+                else ()
+            ),
+            *((("other clips", len(plan.others)),) if plan.others else ()),
             ("backbone", f"{spec.name}, {spec.frames} frames of {spec.width}x{spec.height}"),
             *((key.replace("_", " "), _worded(value)) for key, value in recipe.items()),
         ]
@@ -175,7 +216,9 @@ def learned(plan: Plan) -> Card:
     """Read the clips, learn the motion and store it; its card. Interrupted, it says how to go on."""
     from vmc_cli import clip
 
-    clips = clips_of(plan)
+    if plan.wish.motion is not None:
+        return _learned_backward(plan, plan.wish.motion)
+    clips, others = clips_of(plan), _others_of(plan)
     sources = [Source(path.absolute().name, clip.digest(path)) for path in plan.wish.clips]
     if plan.prompt_used != plan.prompt:
         terminal.say(f'Learning "{plan.prompt_used}": the place is stripped, unless --keep-prompt is given.')
@@ -196,6 +239,8 @@ def learned(plan: Plan) -> Card:
                 seed=plan.wish.seed,
                 sources=sources,
                 keep_prompt=plan.wish.keep_prompt,
+                token=plan.token,
+                others=others,
                 checkpoint=checkpoint,
                 progress=Progress(),
             )
@@ -204,6 +249,35 @@ def learned(plan: Plan) -> Card:
         if plan.wish.sheet:
             labels = [f"{source.name}: {plan.prompt_used}" for source in sources]
             clip.sheet(clips, plan.wish.sheet, labels, replace=plan.wish.replace)
+        return replace(delta.card, name=slot.name)
+
+
+def _learned_backward(plan: Plan, name: str) -> Card:
+    """Learn the motion `name` backward from what it holds, and store that; its card."""
+    from vmc_cli import clip, motions
+    from vmc_cli.delta import Delta
+
+    motion = Delta.load(Store.default(), name)
+    _ = motion.latents  # without them there is no need to load a model
+    with _slot(plan) as slot:
+        checkpoint = _checkpoint(plan.wish, slot.name)
+        backbone = backbones.load(plan.spec)
+        with _resumable(checkpoint):
+            delta = motions.reverse(
+                backbone,
+                motion,
+                name=slot.name,
+                prompt=plan.prompt,
+                recipe=plan.recipe,
+                seed=plan.wish.seed,
+                keep_prompt=plan.wish.keep_prompt,
+                checkpoint=checkpoint,
+                progress=Progress(),
+            )
+            delta.save(slot)
+        checkpoint.clear()
+        if plan.wish.sheet:
+            clip.sheet([delta.preview], plan.wish.sheet, [plan.prompt_used], replace=plan.wish.replace)
         return replace(delta.card, name=slot.name)
 
 
@@ -239,20 +313,25 @@ def _warn_if_unlike(spec: Spec, path: Path, decibels: float) -> None:
 
 def _recipe(wish: Wish, spec: Spec) -> Recipe:
     """The method's numbers, then the backbone's, then the user's. Raises UsageError."""
-    if wish.method not in RECIPES:
-        raise UsageError(f"No method is called {wish.method!r}.", f"Choose one of {', '.join(RECIPES)}.")
     asked: Mapping[str, Any] = {
         "steps": wish.steps,
         "learning_rate": wish.learning_rate,
         "loss": wish.loss,
         "stride": wish.stride,
+        "trains_token": wish.train_token or None,
     }
     if wish.stride is not None and wish.stride >= spec.frames:
         raise UsageError(
             f"--stride {wish.stride} is too far for {spec.frames} frames.", f"Write 1 to {spec.frames - 1}."
         )
     given = {key: value for key, value in asked.items() if value is not None}
-    return RECIPES[wish.method].adjusted({**spec.recipe, **given, **options.ranked(wish.rank)})
+    if wish.method is not None:
+        recipe = recipe_file.chosen(wish.method, spec.recipes, wish.kind)
+    elif wish.kind is not None:
+        raise UsageError("--kind needs a method.", "Add --method inversion.")
+    else:
+        recipe = Recipe.from_card(Store.default().card(wish.motion or "").recipe)
+    return recipe.adjusted({**given, **options.ranked(wish.rank)})
 
 
 def _slot(plan: Plan) -> AbstractContextManager[Slot]:

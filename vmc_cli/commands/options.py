@@ -84,9 +84,17 @@ Method = Annotated[
     str,
     typer.Option(
         "--method",
-        metavar="NAME",
+        metavar="NAME|FILE.toml",
         autocompletion=lambda: list(recipes.RECIPES),
-        help="How motions are learned.",
+        help="How motions are learned: `vmc methods` lists the ways; or a recipe of your own.",
+    ),
+]
+Kind = Annotated[
+    str | None,
+    typer.Option(
+        "--kind",
+        metavar="KIND",
+        help="The kind of motion, for the method inversion: object, camera or hybrid.  [default: object]",
     ),
 ]
 Steps = Annotated[
@@ -196,6 +204,17 @@ Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite what is in
 def default_backbone() -> str:
     """The model to use where neither an option nor a motion says."""
     return os.environ.get("VMC_BACKBONE") or DEFAULT_BACKBONE
+
+
+def is_learned(text: str) -> bool:
+    """Whether there is a motion of that name."""
+    from registry.errors import BadName
+    from registry.store import Store
+
+    try:
+        return os.path.lexists(Store.default().path(text))
+    except BadName:
+        return False
 
 
 def trimmed(text: str | None) -> tuple[float | None, float | None] | None:

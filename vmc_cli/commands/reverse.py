@@ -2,16 +2,49 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from registry.store import Store
 from vmc_cli.commands import learning, options
+from vmc_cli.errors import UsageError
+from vmc_cli.recipes import RECIPES
 
 
 def command(
-    clips: options.Clips,
+    clips: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CLIP|NAME",
+            autocompletion=options.motion_names,
+            help="Videos, animated pictures or folders of pictures; or a motion that has been learned.",
+        ),
+    ],
     *,
-    prompt: options.Prompt,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt",
+            "-p",
+            metavar="TEXT",
+            help='What happens then: "a seagull is walking backward".'
+            "  [default for NAME: its own prompt, backward]",
+        ),
+    ] = None,
     name: options.Name = None,
-    backbone: options.Backbone = options.DEFAULT_BACKBONE,
-    method: options.Method = "vmc",
+    backbone: options.MotionsBackbone = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method",
+            metavar="NAME|FILE.toml",
+            autocompletion=lambda: list(RECIPES),
+            help="How motions are learned.  [default: vmc; for NAME: as it was learned]",
+        ),
+    ] = None,
+    kind: options.Kind = None,
     steps: options.Steps = None,
     learning_rate: options.LearningRate = None,
     rank: options.Rank = None,
@@ -32,14 +65,26 @@ def command(
     """Learn a motion from a clip played backward.
 
     As vmc learn, on the frames in reverse order. Describe the motion as it is then: "a seagull is walking
-    backward".
+    backward". The name of a learned motion stands for its clips, which it holds: they are not needed again.
     """
+    motion = clips[0] if len(clips) == 1 and options.is_learned(clips[0]) else None
+    if motion is not None:
+        if trim is not None or sample_fps is not None:
+            raise UsageError(f"The frames of {motion} are chosen.", "Leave out --trim and --sample-fps.")
+        card = Store.default().card(motion)
+        prompt, backbone = prompt or _backward(card.prompt_used), backbone or card.backbone
+    elif prompt is None:
+        raise UsageError(
+            "What happens in the clip is not said.", 'Add --prompt "a seagull is walking backward"'
+        )
     wish = learning.Wish(
-        clips=clips,
+        clips=[] if motion else [Path(each) for each in clips],
+        motion=motion,
         prompt=prompt,
         name=name,
-        backbone=backbone,
-        method=method,
+        backbone=backbone or options.default_backbone(),
+        method=method or (None if motion else "vmc"),
+        kind=kind,
         steps=steps,
         learning_rate=learning_rate,
         rank=rank,
@@ -56,3 +101,9 @@ def command(
         backward=True,
     )
     learning.carry_out(wish, dry_run=dry_run, as_json=json)
+
+
+def _backward(prompt: str) -> str:
+    """What happens when what `prompt` tells is played backward; twice backward is forward."""
+    forward = prompt.removesuffix(" backward")
+    return forward if forward != prompt else f"{prompt} backward"

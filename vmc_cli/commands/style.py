@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from registry.errors import BadName
 from registry.store import Store
 from vmc_cli import prompts, terminal
 from vmc_cli.commands import generating, learning, options
@@ -66,7 +65,7 @@ def command(
         sheet=sheet,
         force=force,
     )
-    if _is_learned(motion):
+    if options.is_learned(motion):
         if prompt is not None or name is not None:
             raise UsageError(
                 f"The motion {motion} has its prompt and name.", "Leave out --prompt and --name."
@@ -81,13 +80,6 @@ def command(
         terminal.say(f"The motion is kept as {motion}")
     wish = replace(wish, prompt=prompts.styled(used, style), motions=(motion,))
     generating.carry_out(generating.planned(wish), json)
-
-
-def _is_learned(text: str) -> bool:
-    try:
-        return os.path.lexists(Store.default().path(text))
-    except BadName:
-        return False
 
 
 def _to_learn(

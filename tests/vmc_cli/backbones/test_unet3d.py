@@ -252,3 +252,19 @@ def test_loading_says_nothing(copied, capfd):
     backbones.load(tiny_spec(copied), "cpu")
     said = capfd.readouterr()
     assert said.out == said.err == ""
+
+
+def test_vectors_stand_for_their_word_wherever_it_is_said_and_receive_gradients(tiny_backbone):
+    prompts = ["a pll cat", "pll pll", "a dog"]
+    bare = tiny_backbone.embed(prompts)
+    own = tiny_backbone.word_vectors("pll")
+    torch.testing.assert_close(tiny_backbone.embed_with(prompts, {"pll": own}), bare)
+    other = torch.nn.Parameter(own + 1)
+    found = tiny_backbone.embed_with(prompts, {"pll": other})
+    torch.testing.assert_close(found[2], bare[2])
+    torch.testing.assert_close(found[0, :2], bare[0, :2])  # before the word nothing changes
+    assert not torch.allclose(found[0, 2:5], bare[0, 2:5])
+    found[:2].sum().backward()
+    assert other.grad.abs().sum() > 0
+    assert not any(parameter.requires_grad for parameter in tiny_backbone._text_encoder.parameters())
+    torch.testing.assert_close(tiny_backbone.embed(prompts), bare)

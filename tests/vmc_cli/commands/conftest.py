@@ -17,6 +17,7 @@ from tests import specimens
 from tests.conftest import Ran
 from tests.vmc_cli.conftest import SIZE, tiny_spec
 from vmc_cli import app, backbones
+from vmc_cli.recipes import RECIPES
 
 Run = Callable[..., Ran]
 
@@ -52,7 +53,9 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def tiny(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a backbone with random weights: 4 frames of 32x32."""
-    spec = replace(tiny_spec(tiny_folder), recipe={"inversion_steps": 3, "steps": 2})
+    spec = replace(
+        tiny_spec(tiny_folder), recipes={method: {"inversion_steps": 3, "steps": 2} for method in RECIPES}
+    )
     monkeypatch.setattr(backbones, "BACKBONES", {**backbones.BACKBONES, "tiny": spec})
     return spec.name
 

@@ -20,7 +20,7 @@ def test_each_row_is_told(name: str, run: Run) -> None:
     for told in (spec.summary, spec.licence, f"{spec.frames} of {spec.width}x{spec.height}"):
         assert told in ran.stdout
     found = parsed(run("backbones", "show", name, "--json"))
-    assert (found["name"], found["frames"], found["recipe"]) == (name, spec.frames, dict(spec.recipe))
+    assert (found["name"], found["frames"], found["recipes"]) == (name, spec.frames, dict(spec.recipes))
     found.pop("vocabulary")
     assert found in parsed(run("backbones", "--json"))
 

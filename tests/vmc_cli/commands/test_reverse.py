@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from registry.store import Store
 from tests.vmc_cli.commands.conftest import Run
@@ -27,3 +29,38 @@ def test_the_frames_are_learned_backward(run: Run, learned: str, tiny: str, clip
 def test_a_dry_run_says_backward(run: Run, tiny: str, clip: Path) -> None:
     ran = run("reverse", clip, "--prompt", "a seagull is walking backward", "--backbone", tiny, "--dry-run")
     assert "backward\n" in ran.stdout
+
+
+def test_a_learned_motion_is_reversed_without_its_clip(
+    run: Run, learned: str, clip: Path, store: Store
+) -> None:
+    shutil.rmtree(clip)
+    ran = run("reverse", learned)
+    assert (ran.rc, ran.stdout) == (0, "seagull_walk_backward\n"), ran.stderr
+    assert (_preview(store, "seagull_walk_backward") == _preview(store, learned)[::-1]).all()
+    forward, backward = store.card(learned), store.card("seagull_walk_backward")
+    assert (backward.recipe, backward.sources) == (forward.recipe, forward.sources)
+    assert backward.prompt == "a seagull is walking backward"
+    again = run("reverse", "seagull_walk_backward", "--steps", "1", "--dry-run")
+    assert "a seagull is walking\n" in again.stdout
+    assert "seagull_walk_backward, backward\n" in again.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "rc", "said"),
+    [
+        (["seagull_walk", "--trim", "0:1"], 2, "--trim"),
+        (["seagull_walk", "--backbone", "sprites"], 7, "tiny"),
+        (["seagull_walk", "--method", "vcm"], 2, "vmc"),
+        (["seagull"], 2, "--prompt"),
+        (["nobody", "--prompt", "a bird is walking"], 5, "nobody"),
+        (["seagull_walk", "--method", "vmc"], 5, "does not hold the clips"),
+    ],
+)
+def test_a_wrong_wish_is_one_sentence(
+    *, arguments: list[str], rc: int, said: str, run: Run, known: str, clip: Path
+) -> None:
+    ran = run("reverse", *arguments)
+    assert ran.rc == rc, ran.stderr
+    assert said in ran.stderr
+    assert ran.stderr.count("\n") == 1

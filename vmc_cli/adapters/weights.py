@@ -2,15 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import Generator, Tensor, nn
 
+from vmc_cli.adapters.base import Acting, Adapter, Trainable
 from vmc_cli.backbones.base import Site
 
 _NAME = "vmc"  # peft wants one for its adapter
+
+
+class Weights(Adapter):
+    """Differences to the matrices and convolutions themselves, full or of low rank."""
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """See `Adapter.shapes`, and the function below."""
+        return shapes(self.sites, self.adaptation.rank)
+
+    def acts(self, tensors: Mapping[str, Tensor]) -> bool:
+        """See `Adapter.acts`."""
+        return any(bool(difference(site, tensors).any()) for site in self.sites)
+
+    @contextmanager
+    def trained(self, generator: Generator) -> Iterator[Trainable]:
+        """See `Adapter.trained`."""
+        network, rank = self.backbone.network, self.adaptation.rank
+        with trained(network, self.sites, rank, generator) as trainable:
+            yield trainable
+
+    @staticmethod
+    @contextmanager
+    def attached(acting: Sequence[Acting[Weights]]) -> Iterator[None]:
+        """See `Adapter.attached`."""
+        changes = [
+            (site.name, site.layer, strength * difference(site, tensors))
+            for adapter, tensors, strength in acting
+            for site in adapter.sites
+        ]
+        with added(changes):
+            yield
+
+
+@contextmanager
+def added(changes: Iterable[tuple[str, nn.Module, Tensor]]) -> Iterator[None]:
+    """Add to the weights of layers while inside: name, layer and what is added, float32, of each.
+
+    The sums stand in new parameters, and the old ones are put back.
+    """
+    sums: dict[str, Tensor] = {}
+    layers: dict[str, nn.Module] = {}
+    for name, layer, change in changes:
+        sums[name] = sums[name] + change if name in sums else change
+        layers[name] = layer
+    before = {name: layer.weight for name, layer in layers.items()}
+    try:
+        for name, layer in layers.items():
+            merged = (before[name].detach().float() + sums.pop(name)).to(before[name].dtype)
+            layer.weight = nn.Parameter(merged, requires_grad=False)
+        yield
+    finally:
+        for name, weight in before.items():
+            layers[name].weight = weight
 
 
 def shapes(sites: Sequence[Site], rank: int | None) -> dict[str, tuple[int, ...]]:
@@ -35,26 +89,13 @@ def difference(site: Site, tensors: Mapping[str, Tensor]) -> Tensor:
     weight, prefix = site.layer.weight, f"unet.{site.name}"
     if (full := tensors.get(f"{prefix}.diff")) is not None:
         return full.to(weight.device, torch.float32)
-    down, up = (
-        tensors[f"{prefix}.lora_{side}.weight"].to(weight.device, torch.float32).flatten(1) for side in "AB"
-    )
-    return (up @ down).reshape(weight.shape)
+    down, up = (tensors[f"{prefix}.lora_{side}.weight"].to(weight.device, torch.float32) for side in "AB")
+    return product(down, up)
 
 
-class Trainable:
-    """The parameters in training, all float32, by their keys in a file (`shapes`)."""
-
-    def __init__(self, parameters: Mapping[str, nn.Parameter], frozen: Mapping[str, Tensor]) -> None:
-        self.parameters = dict(parameters)
-        self._frozen = frozen
-
-    def tensors(self) -> dict[str, Tensor]:
-        """What was learned: low-rank factors, or differences to the frozen weights. Detached, float32."""
-        with torch.no_grad():
-            return {
-                key: parameter - self._frozen[key] if key in self._frozen else parameter.clone()
-                for key, parameter in self.parameters.items()
-            }
+def product(down: Tensor, up: Tensor) -> Tensor:
+    """B A, as the weight of a matrix or a convolution: A (r, C, ...) and B (C', r, ...) give (C', C, ...)."""
+    return (up.flatten(1) @ down.flatten(1)).reshape(len(up), *down.shape[1:])
 
 
 @contextmanager

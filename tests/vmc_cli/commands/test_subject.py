@@ -1,0 +1,65 @@
+"""vmc generate --subject FILE: a look from elsewhere, with a learned motion or without."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.vmc_cli.commands.conftest import Run, parsed
+from tests.vmc_cli.test_lora import pairs
+from vmc_cli import backbones
+
+FAST = ("a cat is walking", "--steps", "1", "--noise", "random")
+
+
+@pytest.fixture
+def dog(here: Path) -> str:
+    save_file({**pairs("diffusers"), "text_encoder.a": torch.ones(1)}, here / "dog.safetensors")
+    return "dog.safetensors"
+
+
+def test_a_subject_is_worn_with_a_motion(run: Run, learned: str, dog: str, here: Path) -> None:
+    ran = run("generate", *FAST, "-m", learned, "--subject", f"{dog}:0.5", "--out", "a.webp", "--json")
+    assert ran.rc == 0, ran.stderr
+    told = parsed(ran)
+    assert told["subjects"] == "dog.safetensors:0.5"
+    (warning,) = told["warnings"]
+    assert "3 layers are used, 1 keys are not: text_encoder.a" in warning
+    for name, arguments in (("none", ()), ("zero", ("--subject", f"{dog}:0")), ("much", ("--subject", dog))):
+        made = run("generate", *FAST, "-m", learned, "--out", f"{name}.webp", *arguments)
+        assert made.rc == 0, made.stderr
+    from PIL import Image
+
+    none, zero, much = (Image.open(here / f"{name}.webp").tobytes() for name in ("none", "zero", "much"))
+    assert none == zero
+    assert none != much
+
+
+@pytest.mark.parametrize(
+    ("subject", "rc", "said"),
+    [
+        ("cat.safetensors", 5, "no file"),
+        ("dog", 2, "no subject"),
+        ("dog.safetensors:much", 2, "no subject"),
+        ("dog.safetensors:nan", 2, "no subject"),
+        ("other.safetensors", 7, "Nothing in other.safetensors"),
+        ("empty.safetensors", 4, "empty.safetensors"),
+    ],
+)
+def test_a_wrong_subject_costs_no_model(
+    *, subject: str, rc: int, said: str, run: Run, tiny: str, dog: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*_: object) -> None:
+        raise AssertionError("the model is loaded")
+
+    monkeypatch.setattr(backbones, "load", load)
+    factors = {"unet.a.lora_A.weight": torch.ones(2, 4), "unet.a.lora_B.weight": torch.ones(4, 2)}
+    save_file(factors, "other.safetensors")
+    Path("empty.safetensors").write_bytes(b"")
+    ran = run("generate", *FAST, "--backbone", tiny, "--subject", subject)
+    assert ran.rc == rc, ran.stderr
+    assert said in ran.stderr
+    assert ran.stderr.count("\n") == 1

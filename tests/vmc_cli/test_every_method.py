@@ -1,0 +1,165 @@
+"""What every recipe promises, whatever it trains: a contract over the table."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+
+from tests.vmc_cli.conftest import fingerprint
+from tests.vmc_cli.test_delta import predicted
+from tests.vmc_cli.test_motions import clip
+from vmc_cli import adapters
+from vmc_cli.delta import attached
+from vmc_cli.device import generator
+from vmc_cli.motions import generate, learn
+from vmc_cli.recipes import KINDS, RECIPES
+from vmc_cli.tokens import Token
+
+TEMPORAL = r"(down_blocks\.\d|mid_block|up_blocks\.\d)\.temp_attentions\.\d\.transformer_blocks\.0"
+ALL_TEMPORAL = TEMPORAL + r"\.(attn[12]\.(to_[qkv]|to_out\.0)|ff\.net\.(0\.proj|2))"
+CONVOLUTION = r"(down_blocks\.\d|mid_block|up_blocks\.\d)\.temp_convs\.\d\.conv[1-4]\.\d"
+TEXT = TEMPORAL.replace("temp_attentions", "attentions") + r"\.attn2\.to_[kv]"
+OUTER = TEMPORAL.replace(r"|mid_block", "")
+TABLES = OUTER + r"\.(m_qk|attn[12]\.m_v)"
+# What may be trained, told apart from the table itself: the paths of modules, and how many there are on the
+# tiny model, which has 7 temporal transformers: 2 down, 1 in the middle, 4 up; of these, 3 outer ones of 16
+# channels and 3 of 32.
+TRAINED = {
+    "vmc": (TEMPORAL + r"\.attn[12]\.to_[qkv]", 7 * 6),
+    "director": (ALL_TEMPORAL, 7 * (2 * 4 + 2)),
+    "token": (f"{ALL_TEMPORAL}|{CONVOLUTION}|{TEXT}", 7 * (2 * 4 + 2) + 11 * 4 + 7 * 2),
+    "inversion": (TABLES, 3 * 3),
+    "inversion/object": (TABLES, 3 * 3),
+    "inversion/camera": (TABLES, 6 * 3),
+    "inversion/hybrid": (TABLES, 6 * 3),
+}
+METHODS = {
+    **RECIPES,
+    **{
+        f"{method}/{kind}": RECIPES[method].adjusted({**changes, "kind": kind})
+        for method, kinds in KINDS.items()
+        for kind, changes in kinds.items()
+    },
+}
+EVERY = pytest.mark.parametrize("method", METHODS)
+
+
+def quick(method):
+    recipe = METHODS[method]
+    changes = {"steps": 1, "inversion_steps": 1, "learning_rate": 1e-2}
+    return recipe.adjusted({**changes, "rank": recipe.rank and 2, "augmented": min(recipe.augmented, 1)})
+
+
+_LEARNED = {}  # a seed decides everything, so once is enough
+
+
+def learned(backbone, method):
+    if method not in _LEARNED:
+        clips, recipe = [clip(1)], quick(method)
+        _LEARNED[method] = learn(
+            backbone, clips, name="walk", prompt="a bird is walking", recipe=recipe, seed=0
+        )
+    return _LEARNED[method]
+
+
+def module_of(key):
+    return re.sub(r"(\.lora_[AB]\.weight|\.diff)$", "", key.removeprefix("unet."))
+
+
+@EVERY
+def test_exactly_the_named_parameters_receive_a_gradient(tiny_backbone, method):
+    adapter = adapters.place(tiny_backbone, quick(method).adaptation)
+    before = fingerprint(tiny_backbone.network)
+    with adapter.trained(generator(0)) as trainable:
+        with torch.no_grad():
+            for number, parameter in enumerate(trainable.parameters.values()):
+                parameter.add_(torch.randn(parameter.shape, generator=generator(number)), alpha=0.1)
+        latents = torch.randn(1, *tiny_backbone.latent_shape, generator=generator(0))
+        prediction = tiny_backbone.predict(latents, 500, tiny_backbone.embed(["a cat"]))
+        prediction.square().sum().backward()
+        assert all(parameter.grad.any() for parameter in trainable.parameters.values())
+        ours = {id(parameter) for parameter in trainable.parameters.values()}
+        assert not [
+            name
+            for name, parameter in tiny_backbone.network.named_parameters()
+            if (parameter.requires_grad or parameter.grad is not None) and id(parameter) not in ours
+        ]
+    assert fingerprint(tiny_backbone.network) == before
+    pattern, count = TRAINED[method]
+    modules = {module_of(key) for key in trainable.parameters}
+    assert all(re.fullmatch(pattern, module) for module in modules)
+    assert len(modules) == count
+
+
+@EVERY
+def test_the_saved_file_holds_exactly_what_is_named(tiny_backbone, method):
+    before = fingerprint(tiny_backbone.network)
+    delta = learned(tiny_backbone, method)
+    assert fingerprint(tiny_backbone.network) == before
+    pattern, count = TRAINED[method]
+    modules = {module_of(key) for key in delta.weights}
+    assert all(re.fullmatch(pattern, module) for module in modules)
+    assert len(modules) == count
+    assert delta.tensors.keys() - delta.weights.keys() == {"start_noise", "latents", "preview"}
+    assert delta.card.recipe == quick(method).to_card()
+
+
+@EVERY
+def test_the_network_is_bit_for_bit_as_before_and_strength_0_leaves_it_alone(tiny_backbone, method):
+    delta = learned(tiny_backbone, method)
+    before, bare = fingerprint(tiny_backbone.network), predicted(tiny_backbone)
+    with attached(tiny_backbone, [(delta, 0.0)]):
+        assert fingerprint(tiny_backbone.network) == before
+        assert torch.equal(predicted(tiny_backbone), bare)
+    with attached(tiny_backbone, [(delta, 1.0)]):
+        assert not torch.equal(predicted(tiny_backbone), bare)
+    assert fingerprint(tiny_backbone.network) == before
+    assert torch.equal(predicted(tiny_backbone), bare)
+
+
+@EVERY
+def test_a_video_can_be_made_with_it(tiny_backbone, method):
+    video = generate(tiny_backbone, "a cat", deltas=[(learned(tiny_backbone, method), 1.0)], steps=1)
+    assert video.frames.shape == (4, 32, 32, 3)
+
+
+def test_a_tokens_vectors_are_learned_and_saved_only_where_the_recipe_says_so(tiny_backbone):
+    token = Token("V*", "pll")
+    recipe = quick("token").adjusted({"trains_token": True})
+    wishes = {"name": "v", "prompt": "a bird doing the V*", "seed": 0, "token": token}
+    before = fingerprint(tiny_backbone.network)
+    encoder = {name: value.clone() for name, value in tiny_backbone._text_encoder.state_dict().items()}
+    delta = learn(tiny_backbone, [clip(1)], recipe=recipe, **wishes)
+    bare = learn(tiny_backbone, [clip(1)], recipe=recipe.adjusted({"trains_token": False}), **wishes)
+    assert delta.tensors.keys() - bare.tensors.keys() == {"token"}
+    own = tiny_backbone.word_vectors("pll")
+    assert delta.tensors["token"].shape == own.shape == (3, 16)
+    assert not torch.allclose(delta.tensors["token"].float(), own, atol=1e-3)
+    assert fingerprint(tiny_backbone.network) == before
+    after = tiny_backbone._text_encoder.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in encoder.items())
+    assert generate(tiny_backbone, "a cat doing the V*", deltas=[(delta, 1.0)], steps=1).frames.any()
+    assert not delta.vectors(tiny_backbone, 0.0)
+    half = delta.vectors(tiny_backbone, 0.5)["pll"]
+    torch.testing.assert_close(half, (own + delta.tensors["token"].float()) / 2)
+
+
+def test_the_model_reads_the_word_for_the_token(tiny_backbone, monkeypatch):
+    delta = learn(
+        tiny_backbone,
+        [clip(1)],
+        name="v",
+        prompt="a bird doing the V*",
+        recipe=quick("token"),
+        seed=0,
+        token=Token("V*", "pll"),
+    )
+    asked = []
+    original = type(tiny_backbone).embed
+    monkeypatch.setattr(
+        type(tiny_backbone), "embed", lambda self, prompts: asked.extend(prompts) or original(self, prompts)
+    )
+    generate(tiny_backbone, "a cat doing the V*", deltas=[(delta, 1.0)], negative="no V*", steps=1)
+    assert asked == ["a cat doing the pll", "no pll"]

@@ -1,0 +1,78 @@
+"""A token is shown as it was written, and told to the model as a rare word."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import specimens
+from vmc_cli import tokens
+from vmc_cli.errors import IncompatibleError, UsageError
+from vmc_cli.tokens import WORDS, Token
+
+
+def card(name, **extra):
+    return specimens.card(name=name, prompt_used=f"a person doing the {extra.get('token')}", extra=extra)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("a person doing the V*", "a person doing the pll"),
+        ("V* v*, (V*)", "pll pll, (pll)"),
+        ("doing the V*.", "doing the pll."),
+        ("AV* V*s V V**", "AV* V*s V pll*"),
+        ("nothing of it", "nothing of it"),
+    ],
+)
+def test_each_whole_token_is_spoken_as_its_word(prompt, said):
+    assert tokens.spoken(prompt, [Token("V*", "pll")]) == said
+
+
+def test_the_first_free_word_is_taken():
+    prompt = "a person doing the V*"
+    assert tokens.chosen(" V* ", prompt, []) == Token("V*", WORDS[0])
+    taken = [card("a", token="A*", word=WORDS[0]), card("b"), card("c", token="C*", word=WORDS[2])]
+    assert tokens.chosen("V*", prompt, taken) == Token("V*", WORDS[1])
+    everything = [card("a", token="A*", word=word) for word in WORDS]
+    assert tokens.chosen("V*", prompt, everything).word == WORDS[0]
+
+
+@pytest.mark.parametrize("shown", ["", "  ", "two words", "V*\n", "x" * 41, "\x1b[31m"])
+def test_what_is_no_short_word_cannot_be_a_token(shown):
+    if shown.strip() == "V*":
+        assert tokens.chosen(shown, "the V*", []).shown == "V*"
+        return
+    with pytest.raises(UsageError, match="cannot be a token"):
+        tokens.chosen(shown, f"doing {shown}", [])
+
+
+def test_a_prompt_must_say_it():
+    with pytest.raises(UsageError, match=r"does not say V\*"):
+        tokens.chosen("V*", "a person is dancing", [])
+    one = card("carlton", token="V*", word="pll")
+    with pytest.raises(UsageError, match=r"does not say V\*, for which carlton stands") as caught:
+        tokens.agreed("a person is dancing", [one, card("walk")])
+    assert "a person doing the V*" in caught.value.hint
+    tokens.agreed("a dog doing the V*", [one, card("walk")])
+
+
+@pytest.mark.parametrize("other", [{"token": "V*", "word": "sks"}, {"token": "W*", "word": "pll"}])
+def test_motions_that_cannot_be_told_apart_are_refused(other):
+    with pytest.raises(IncompatibleError, match=r"a and b both have the token"):
+        tokens.agreed("the V* and W*", [card("a", token="V*", word="pll"), card("b", **other)])
+
+
+@pytest.mark.parametrize(
+    "extra", [{}, {"token": "V*"}, {"token": 3, "word": "x"}, {"token": "V*", "word": ""}]
+)
+def test_a_card_without_a_whole_token_has_none(extra):
+    assert tokens.of(specimens.card(extra=extra)) is None
+
+
+@given(shown=st.text(min_size=1, max_size=8), prompt=st.text(max_size=40), word=st.text(max_size=8))
+def test_any_text_can_be_spoken(shown, prompt, word):
+    said = tokens.spoken(prompt, [Token(shown, word)])
+    if not Token(shown, word).is_in(prompt):
+        assert said == prompt

@@ -1,0 +1,67 @@
+"""vmc blend"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from registry import names
+from registry.errors import Exists
+from registry.store import Store
+from vmc_cli import terminal, tokens
+from vmc_cli.commands import generating, options
+from vmc_cli.errors import UsageError
+
+
+def command(
+    motions: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME[:STRENGTH]",
+            autocompletion=options.motion_names,
+            help="Learned motions, each with its strength (1 unless told).",
+        ),
+    ],
+    *,
+    name: Annotated[str, typer.Option("--name", "-n", metavar="NAME", help="What the blend is called.")],
+    replace: options.Replace = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Store several learned motions as one.
+
+    The blend does what the motions do together with these strengths. All else it has from the first: start
+    noise, preview and prompt. The blend's name is printed.
+    """
+    parts = [generating.with_strength(text, 1.0) for text in motions]
+    if len(parts) < 2:
+        raise UsageError("One motion alone is no blend.", "Name at least two: vmc blend A:0.5 B:0.5 --name C")
+    if len({each for each, _ in parts}) < len(parts):
+        raise UsageError("A motion is named twice.", "Name it once, with the strength that you want.")
+    if not any(strength for _, strength in parts):
+        raise UsageError("All strengths are 0, so the blend would do nothing.", "Write one as NAME:0.5")
+    store = Store.default()
+    cards = [store.card(each) for each, _ in parts]
+    generating.agreed_spec(None, cards)
+    if named := [card.name for card in cards if tokens.of(card)]:
+        raise UsageError(
+            f"The motion {named[0]} has a token, so it cannot be a part of a blend.",
+            "Name the motions with --motion when you generate.",
+        )
+    if os.path.lexists(store.path(names.check(name))) and not replace:
+        raise Exists(f"There is a motion {name} already.", "Choose another --name, or --replace it.")
+    from vmc_cli.blending import blended
+    from vmc_cli.delta import Delta
+
+    with store.writing(name, replace) as slot:
+        delta = blended([(Delta.load(store, each), strength) for each, strength in parts], name)
+        path = delta.save(slot)
+    if json:
+        told = [{"name": each, "strength": strength} for each, strength in parts]
+        terminal.emit_json(
+            {"name": name, "file": str(path), "motions": told, "rank": delta.card.recipe["rank"]}
+        )
+    else:
+        terminal.emit(name)
