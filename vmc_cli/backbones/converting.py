@@ -80,6 +80,8 @@ def _converted(path: Path) -> Path:
                 f"{path} was not converted: {reason}.", "Get the model in safetensors from somewhere else."
             )
         files.move(temp, made)
+    except subprocess.TimeoutExpired:
+        raise IncompatibleError(f"{path} was not converted within an hour.") from None
     finally:
         files.discard(temp)
     return made
