@@ -14,7 +14,7 @@ import re
 import stat
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,6 +29,7 @@ if sys.platform != "win32":
 __all__ = [
     "adopt",
     "discard",
+    "growing",
     "lock",
     "make_folder",
     "move",
@@ -74,6 +75,30 @@ def adopt(temp: Path, path: Path, replace: bool = False) -> None:
     with unbroken(), explained(path), _discarded(temp):
         _flush_tree(temp)
         _place(temp, path, replace)
+
+
+@contextmanager
+def growing(path: Path, size: int) -> Iterator[Callable[[bytes], None]]:
+    """Append to the file `path`, made where it is missing, which will have `size` bytes when it is whole.
+
+    Yields what writes. All that was written is flushed on leaving, however that is, and the file stays: so a
+    download can go on later. Raises DiskError, then and when writing.
+    """
+
+    def write(chunk: bytes) -> None:
+        with explained(path, needed=size):
+            _write_all(file, chunk)
+
+    with explained(path, needed=size):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | CAREFUL, 0o666)
+    try:
+        yield write
+    finally:
+        with explained(path, needed=size):
+            try:
+                _flush(file)
+            finally:
+                os.close(file)
 
 
 def discard(temp: Path) -> None:
@@ -158,12 +183,16 @@ def _write(temp: Path, chunks: Sequence[bytes]) -> None:
     file = os.open(temp, os.O_WRONLY | os.O_CREAT | os.O_EXCL | CAREFUL, 0o666)
     try:
         for chunk in chunks:
-            rest = memoryview(chunk)
-            while rest:
-                rest = rest[os.write(file, rest) :]
+            _write_all(file, chunk)
         _flush(file)
     finally:
         os.close(file)
+
+
+def _write_all(file: int, chunk: bytes) -> None:
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[os.write(file, rest) :]
 
 
 def _read_back(temp: Path, chunks: Sequence[bytes]) -> None:

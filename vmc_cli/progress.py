@@ -20,14 +20,14 @@ class Progress:
     """
 
     def __init__(self) -> None:
-        self._title = ""
+        self._title = self._unit = ""
         self._total = self._done = 0
         self._loss: float | None = None
         self._began = self._settled = self._drawn = 0.0
 
-    def stage(self, title: str, total: int) -> None:
-        """A piece of work of `total` steps begins."""
-        self._title, self._total, self._done, self._loss = title, total, 0, None
+    def stage(self, title: str, total: int, unit: str = "") -> None:
+        """A piece of work of `total` steps begins; `unit` is what a step is, if it is not a step."""
+        self._title, self._total, self._done, self._loss, self._unit = title, total, 0, None, unit
         self._began = self._settled = self._drawn = time.monotonic()
         if terminal.talks_progress():
             terminal.show_progress(self.line(terminal.columns() - 1))
@@ -60,7 +60,7 @@ class Progress:
         parts = [
             self._title,
             self._bar(),
-            f"{self._done}/{self._total}",
+            f"{self._done}/{self._total} {self._unit}".rstrip(),
             "" if self._loss is None else f"loss {self._loss:.4f}",
             "" if left is None else f"{_clock(left)} left",
         ]
@@ -87,7 +87,7 @@ class Progress:
 
     def _finish(self, now: float) -> None:
         loss = "" if self._loss is None else f", loss {self._loss:.4f}"
-        steps = "step" if self._total == 1 else "steps"
+        steps = self._unit or ("step" if self._total == 1 else "steps")
         terminal.say(f"{self._title}: {self._total} {steps} in {_clock(now - self._began)}{loss}")
 
 

@@ -93,7 +93,7 @@ def main() -> None:
         if asked.weights:
             from vmc_cli.backbones import unet3d
 
-            backbone = unet3d.load(asked.weights, spec, "other", "cpu")
+            backbone = unet3d.load([asked.weights], spec, "other", "cpu")
         else:
             backbone = backbones.load(spec)
     right, clips, labels, began = [], [], [], time.monotonic()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -484,3 +485,24 @@ def test_a_block_that_fails_still_delivers_what_it_held_back() -> None:
     with unbroken(), unbroken():
         pass
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+# growing
+
+
+def test_a_file_grows_over_several_turns(path: Path) -> None:
+    with files.growing(path, 6) as write:
+        write(b"one")
+    with suppress(RuntimeError), files.growing(path, 6) as write:
+        write(b"tw")
+        raise RuntimeError
+    assert path.read_bytes() == b"onetw"
+
+
+def test_a_growing_file_on_a_full_disk_keeps_what_it_has(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with files.growing(path, 2000) as write:
+        write(b"one")
+        refusing(monkeypatch, "write", errno.ENOSPC)
+        with pytest.raises(DiskError, match="2,000 bytes needed"):
+            write(b"two")
+    assert path.read_bytes() == b"one"

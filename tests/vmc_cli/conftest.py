@@ -17,14 +17,7 @@ SIZE = 32
 def write_tiny_model(folder: Path, codec: str = "AutoencoderTiny", prediction_type: str = "epsilon") -> None:
     """A model in diffusers layout: 4 latent channels, 8x smaller latents, 3 blocks, random weights."""
     import torch
-    from diffusers import (
-        AutoencoderDC,
-        AutoencoderKL,
-        AutoencoderTiny,
-        DDIMScheduler,
-        UNet3DConditionModel,
-    )
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    from diffusers import UNet3DConditionModel
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -37,56 +30,99 @@ def write_tiny_model(folder: Path, codec: str = "AutoencoderTiny", prediction_ty
             down_block_types=("CrossAttnDownBlock3D", "CrossAttnDownBlock3D", "DownBlock3D"),
             up_block_types=("UpBlock3D", "CrossAttnUpBlock3D", "CrossAttnUpBlock3D"),
         )
-        for parameter in unet.parameters():  # no layer may start as zero, or a test of it proves nothing
-            if not parameter.any():
-                torch.nn.init.normal_(parameter, std=0.05)
-        unet.save_pretrained(folder / "unet")
-        if codec == "AutoencoderTiny":
-            vae = AutoencoderTiny(
-                encoder_block_out_channels=(8, 8, 8, 8),
-                decoder_block_out_channels=(8, 8, 8, 8),
-                num_encoder_blocks=(1, 1, 1, 1),
-                num_decoder_blocks=(1, 1, 1, 1),
-                scaling_factor=1.5,
-            )
-        elif codec == "AutoencoderDC":
-            vae = AutoencoderDC(
-                latent_channels=4,
-                encoder_block_types="ResBlock",
-                decoder_block_types="ResBlock",
-                encoder_block_out_channels=(8, 8, 8, 8),
-                decoder_block_out_channels=(8, 8, 8, 8),
-                encoder_layers_per_block=(1, 1, 1, 1),
-                decoder_layers_per_block=(1, 1, 1, 1),
-                encoder_qkv_multiscales=((), (), (), ()),
-                decoder_qkv_multiscales=((), (), (), ()),
-                upsample_block_type="pixel_shuffle",
-                downsample_block_type="pixel_unshuffle",
-                scaling_factor=0.7,
-            )
-        else:
-            vae = AutoencoderKL(
-                down_block_types=("DownEncoderBlock2D",) * 4,
-                up_block_types=("UpDecoderBlock2D",) * 4,
-                block_out_channels=(8, 8, 8, 8),
-                norm_num_groups=4,
-                latent_channels=4,
-            )
-        vae.save_pretrained(folder / "vae")
-        tokenizer = CLIPTokenizer(vocab=_spelling(), merges=[])
-        tokenizer.save_pretrained(folder / "tokenizer")
-        config = CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            max_position_embeddings=TOKENS,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
+        _fill(unet).save_pretrained(folder / "unet")
+        _write_surroundings(folder, codec, prediction_type)
+
+
+def write_tiny_animatediff(folder: Path, mid: bool = True) -> None:
+    """A Stable Diffusion of the same sizes, and in motion_adapter an adapter for it, random weights."""
+    import torch
+    from diffusers import MotionAdapter, UNet2DConditionModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        unet = UNet2DConditionModel(
+            block_out_channels=(16, 32, 32),
+            layers_per_block=1,
+            norm_num_groups=8,
+            attention_head_dim=2,
+            cross_attention_dim=16,
+            down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
         )
-        CLIPTextModel(config).save_pretrained(folder / "text_encoder")
+        _fill(unet).save_pretrained(folder / "unet")
+        adapter = MotionAdapter(
+            block_out_channels=(16, 32, 32),
+            motion_layers_per_block=1,
+            motion_num_attention_heads=2,
+            motion_norm_num_groups=8,
+            use_motion_mid_block=mid,
+        )
+        _fill(adapter).save_pretrained(folder / "motion_adapter")
+        _write_surroundings(folder, "AutoencoderKL", "epsilon")
+
+
+def _fill(network: Any) -> Any:
+    """No layer may start as zero, or a test of it proves nothing."""
+    import torch
+
+    for parameter in network.parameters():
+        if not parameter.any():
+            torch.nn.init.normal_(parameter, std=0.05)
+    return network
+
+
+def _write_surroundings(folder: Path, codec: str, prediction_type: str) -> None:
+    """All but the network: vae, tokenizer, text_encoder and scheduler."""
+    from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny, DDIMScheduler
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    if codec == "AutoencoderTiny":
+        vae = AutoencoderTiny(
+            encoder_block_out_channels=(8, 8, 8, 8),
+            decoder_block_out_channels=(8, 8, 8, 8),
+            num_encoder_blocks=(1, 1, 1, 1),
+            num_decoder_blocks=(1, 1, 1, 1),
+            scaling_factor=1.5,
+        )
+    elif codec == "AutoencoderDC":
+        vae = AutoencoderDC(
+            latent_channels=4,
+            encoder_block_types="ResBlock",
+            decoder_block_types="ResBlock",
+            encoder_block_out_channels=(8, 8, 8, 8),
+            decoder_block_out_channels=(8, 8, 8, 8),
+            encoder_layers_per_block=(1, 1, 1, 1),
+            decoder_layers_per_block=(1, 1, 1, 1),
+            encoder_qkv_multiscales=((), (), (), ()),
+            decoder_qkv_multiscales=((), (), (), ()),
+            upsample_block_type="pixel_shuffle",
+            downsample_block_type="pixel_unshuffle",
+            scaling_factor=0.7,
+        )
+    else:
+        vae = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=(8, 8, 8, 8),
+            norm_num_groups=4,
+            latent_channels=4,
+        )
+    vae.save_pretrained(folder / "vae")
+    tokenizer = CLIPTokenizer(vocab=_spelling(), merges=[])
+    tokenizer.save_pretrained(folder / "tokenizer")
+    config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=TOKENS,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    CLIPTextModel(config).save_pretrained(folder / "text_encoder")
     DDIMScheduler(
         beta_schedule="scaled_linear",
         beta_start=0.00085,
@@ -125,19 +161,17 @@ def _spelling() -> dict[str, int]:
     return {token: number for number, token in enumerate(tokens)}
 
 
-def tiny_spec(folder: Path) -> Spec:
+def tiny_spec(folder: Path, family: str = "unet3d") -> Spec:
     return Spec(
         name="tiny",
-        family="unet3d",
-        repository="",
-        revision=None,
+        family=family,
+        sources=(folder,) if family == "unet3d" else (folder, folder / "motion_adapter"),
         frames=4,
         height=SIZE,
         width=SIZE,
         fps=8.0,
         licence="none",
         summary="random weights",
-        folder=folder,
     )
 
 

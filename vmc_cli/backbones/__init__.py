@@ -3,97 +3,81 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from registry.card import Card
+from vmc_cli.backbones import cache, folders
+from vmc_cli.backbones.rows import ADAPTERS, ROWS
+from vmc_cli.backbones.spec import Origin, Spec
 from vmc_cli.errors import IncompatibleError, NotFoundError, UsageError
 from vmc_cli.recipes import RESIZABLE
 
 if TYPE_CHECKING:
     from vmc_cli.backbones.base import Backbone
 
+__all__ = ["BACKBONES", "Origin", "Spec", "find", "is_ready", "load", "places", "require_match", "revision"]
 
-@dataclass(frozen=True)
-class Spec:
-    """What is known of a checkpoint without opening it.
-
-    ``family`` names the module in this package that loads it. ``folder`` holds the files in diffusers layout
-    when they came with the package or are the user's own; ``repository`` and ``revision`` say where they come
-    from otherwise. Sizes in pixels, ``fps`` in frames per second. ``recipes`` holds, by method, the numbers
-    that suit this model better than the paper's. ``reconstruction_floor`` (dB) is what
-    `motions.reconstruction` gives for clips that it can draw.
-    """
-
-    name: str
-    family: str
-    repository: str
-    revision: str | None
-    frames: int
-    height: int
-    width: int
-    fps: float
-    licence: str
-    summary: str
-    advice: str = ""
-    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    reconstruction_floor: float | None = None
-    folder: Path | None = None
-
-
-BACKBONES: Mapping[str, Spec] = MappingProxyType(
-    {
-        "sprites": Spec(
-            name="sprites",
-            family="unet3d",
-            repository="",
-            revision=None,
-            frames=8,
-            height=64,
-            width=64,
-            fps=8.0,
-            licence="Apache-2.0",
-            summary="small sprites on painted places, made for learning motions on a laptop; comes with vmc",
-            advice="sprites draws emoji-like things only: for real footage choose another backbone.",
-            recipes=MappingProxyType({"vmc": {"learning_rate": 5e-4, "rank": 16}}),
-            reconstruction_floor=23.7,  # its own world lies at 24 to 28 dB, real footage mostly at 16 to 23
-            folder=Path(__file__).parent / "sprites" / "weights",
-        ),
-    }
-)
+BACKBONES: Mapping[str, Spec] = MappingProxyType({spec.name: spec for spec in ROWS})
 
 
 def find(name: str) -> Spec:
-    """The row called ``name``. Raises `UsageError` when there is none."""
-    try:
+    """The row called ``name``, or the model in the folder ``name``.
+
+    A folder of Stable Diffusion may be followed by + and the motion adapter to use: its name or its folder.
+
+    Raises:
+        UsageError: there is neither such a row nor such an adapter.
+        NotFoundError: there is no such folder.
+        IncompatibleError: the folder does not hold a video model.
+    """
+    if name in BACKBONES:
         return BACKBONES[name]
-    except KeyError:
-        known = ", ".join(BACKBONES)
-        raise UsageError(f"No backbone is called {name!r}.", f"Choose one of {known}.") from None
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return folders.own(path, _beside(path))
+    checkpoint, plus, adapter = name.rpartition("+")
+    if plus and (path := Path(checkpoint).expanduser()).is_dir():
+        return folders.own(path, _adapter(adapter))
+    if os.sep in name or name.startswith((".", "~")):
+        raise NotFoundError(f"There is no folder {checkpoint or name}.", "Check the path.")
+    raise UsageError(
+        f"No backbone is called {name!r}.",
+        f"Choose one of {', '.join(BACKBONES)}, or give the folder of a model.",
+    )
 
 
 def revision(spec: Spec) -> str:
-    """What a motion records of the model it was learned on: a commit, or the sha256 of its weight files."""
-    return spec.revision or _digest(_folder(spec))
+    """What a motion records of the model it was learned on: a commit, or the sha256 of its weight files.
+
+    Raises `NotFoundError` or `IncompatibleError` when the files tell and are not here, or not safetensors.
+    """
+    if len(spec.sources) == 1 and spec.origins and spec.origins[0].revision:
+        return spec.origins[0].revision
+    total = hashlib.sha256()
+    for label, digest in _digests(spec):
+        total.update(f"{label} {digest}\n".encode())
+    return total.hexdigest()
 
 
 def require_match(spec: Spec, card: Card) -> None:
     """Raises `IncompatibleError` unless the motion of ``card`` was learned on exactly this backbone."""
-    if card.backbone != spec.name:
+    both_own = folders.is_own(spec.name) and folders.is_own(card.backbone)  # a folder may be moved
+    if card.backbone != spec.name and not both_own:
         raise IncompatibleError(
             f"The motion {card.name} was learned on the backbone {card.backbone}, not {spec.name}.",
             f"Use --backbone {card.backbone}.",
         )
     if card.revision != (ours := revision(spec)):
         raise IncompatibleError(
-            f"The motion {card.name} was learned on revision {card.revision[:12]} of {spec.name}; "
+            f"The motion {card.name} was learned on revision {card.revision[:12]} of {card.backbone}; "
             f"this is {ours[:12]}.",
-            "Learn it again with this version of vmc.",
+            "Learn it again with these files." if both_own else "Learn it again with this version of vmc.",
         )
     fixed = card.recipe.get("adapter") not in RESIZABLE
     if fixed and (card.frames, card.height, card.width) != (spec.frames, spec.height, spec.width):
@@ -104,15 +88,15 @@ def require_match(spec: Spec, card: Card) -> None:
 
 
 def load(spec: Spec, device: str | None = None) -> Backbone:
-    """The model itself, frozen, on ``device`` (by default the best there is).
+    """The model itself, frozen, on ``device`` (by default the best there is). Opens no socket.
 
     Raises:
         NotFoundError: its files are not here.
         IncompatibleError: they are not such a model, or not all of it.
     """
-    folder = _folder(spec)
+    _require_files(spec)
     family = import_module(f"vmc_cli.backbones.{spec.family}")
-    backbone: Backbone = family.load(folder, spec, revision(spec), device)
+    backbone: Backbone = family.load(places(spec), spec, revision(spec), device)
     return backbone
 
 
@@ -123,30 +107,69 @@ def weight_shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
     """
     from safetensors import safe_open
 
+    _require_files(spec)
     found: dict[str, tuple[int, ...]] = {}
-    for file in sorted(_folder(spec).glob("unet/*.safetensors")):
+    for file in sorted(places(spec)[0].glob("unet/*.safetensors")):
         with safe_open(file, framework="numpy") as opened:
             found |= {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118
     return found
 
 
-def _folder(spec: Spec) -> Path:
-    if spec.folder is None or not spec.folder.is_dir():
-        raise NotFoundError(f"The files of the backbone {spec.name} are not here.", "Install vmc again.")
-    return spec.folder
+def places(spec: Spec) -> list[Path]:
+    """The folders that the model is loaded from, there or not."""
+    return [cache.folder(source) if isinstance(source, Origin) else source for source in spec.sources]
 
 
-@lru_cache
-def _digest(folder: Path) -> str:
-    """sha256 over the names and sha256 of the weight files, those of text encoder and codec included."""
-    total = hashlib.sha256()
-    files = sorted(folder.glob("*/*.safetensors"))
-    if not files:
-        raise NotFoundError(f"There are no weights in {folder}.", "Install vmc again.")
-    for file in files:
-        digest = hashlib.sha256()
-        with file.open("rb") as opened:
-            while chunk := opened.read(1 << 20):
-                digest.update(chunk)
-        total.update(f"{file.relative_to(folder).as_posix()} {digest.hexdigest()}\n".encode())
-    return total.hexdigest()
+def is_ready(spec: Spec) -> bool:
+    """Whether all files are on this disk."""
+    return all(
+        cache.is_whole(source) if isinstance(source, Origin) else source.is_dir() for source in spec.sources
+    )
+
+
+def _require_files(spec: Spec) -> None:
+    """Raises `NotFoundError` unless all files are on this disk."""
+    if not is_ready(spec):
+        raise NotFoundError(
+            f"The files of the backbone {spec.name} are not here.",
+            f"Fetch them once: vmc backbones pull {shlex.quote(_typed(spec))}"
+            if spec.origins
+            else "Check the path, or install vmc again.",
+        )
+
+
+def _typed(spec: Spec) -> str:
+    """What `find` finds ``spec`` by, from any folder."""
+    if not folders.is_own(spec.name):
+        return spec.name
+    adapters = [name for name, origin in ADAPTERS.items() if origin in spec.sources]
+    return "+".join([str(places(spec)[0].resolve()), *adapters])
+
+
+def _digests(spec: Spec) -> list[tuple[str, str]]:
+    """Each weight file with its sha256; of fetched ones it was taken when they were fetched."""
+    _require_files(spec)
+    found = []
+    for position, (source, folder) in enumerate(zip(spec.sources, places(spec), strict=True)):
+        known = cache.sha256s(source) if isinstance(source, Origin) else {}
+        for label, path in folders.weights(folder, adapter=position > 0):
+            digest = known.get(path.relative_to(folder).as_posix()) or folders.sha256(path)
+            found.append((label, digest))
+    return sorted(found)
+
+
+def _beside(checkpoint: Path) -> Origin | Path:
+    """The motion adapter for a Stable Diffusion when none is named."""
+    inside = checkpoint / "motion_adapter"
+    return inside if inside.is_dir() else ADAPTERS["v1-5-2"]
+
+
+def _adapter(name: str) -> Origin | Path:
+    if name in ADAPTERS:
+        return ADAPTERS[name]
+    if (folder := Path(name).expanduser()).is_dir():
+        return folder
+    raise UsageError(
+        f"No motion adapter is called {name!r}.",
+        f"Choose one of {', '.join(ADAPTERS)}, or give the folder of one.",
+    )

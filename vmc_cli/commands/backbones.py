@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import fields
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vmc_cli import backbones, terminal
-from vmc_cli.backbones import Spec
+from vmc_cli.backbones import Spec, cache
+from vmc_cli.backbones.cache import sized
 from vmc_cli.commands import options
-from vmc_cli.errors import NotFoundError
+from vmc_cli.errors import NotFoundError, UsageError, VmcError
+from vmc_cli.progress import Progress
 
 command = typer.Typer(
     name="backbones",
@@ -22,10 +24,19 @@ command = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        autocompletion=options.backbone_names,
+        help="The model's name, or the folder of one of your own.",
+    ),
+]
+
 
 @command.callback()
 def _list(context: typer.Context, json: options.Json = False) -> None:
-    """List the models that motions can be learned with.
+    """List the models that motions can be learned with, and fetch them.
 
     A table on a terminal; names only, one a line, when piped.
     """
@@ -36,34 +47,32 @@ def _list(context: typer.Context, json: options.Json = False) -> None:
         terminal.emit_json([_described(spec) for spec in specs])
     elif terminal.interactive(sys.stdout):
         rows = [
-            [spec.name, spec.summary, f"{spec.frames} of {spec.width}x{spec.height}", spec.licence]
+            [spec.name, _place(spec), spec.summary, f"{spec.frames} of {spec.width}x{spec.height}"]
             for spec in specs
         ]
-        terminal.emit_table(["NAME", "WHAT IT IS", "FRAMES", "LICENCE"], rows)
+        terminal.emit_table(["NAME", "ON DISK", "WHAT IT IS", "FRAMES"], rows)
     else:
         for spec in specs:
             terminal.emit(spec.name)
 
 
 @command.command("show")
-def _show(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", autocompletion=options.backbone_names, help="The model's name.")
-    ],
-    json: options.Json = False,
-) -> None:
+def _show(name: Model, json: options.Json = False) -> None:
     """Show what is known of a model."""
     spec = backbones.find(name)
     if json:
         terminal.emit_json({**_described(spec), "vocabulary": _vocabulary(spec)})
         return
+    commits = [f"{each.repository} {each.revision or 'newest'}" for each in spec.origins]
     facts = {
         "name": spec.name,
         "what it is": spec.summary,
         "family": spec.family,
         "frames": f"{spec.frames} of {spec.width}x{spec.height}, {spec.fps:g} a second",
         "licence": spec.licence,
-        "from": spec.repository or "comes with vmc",
+        "memory": ", ".join(f"{what} {size:g} GiB" for what, size in spec.memory_gib.items()),
+        "from": ", ".join(commits) or ", ".join(map(str, backbones.places(spec))),
+        "on disk": _place(spec),
         "revision": _revision(spec),
         "learning": "; ".join(
             f"{method}: {', '.join(f'{key} {value}' for key, value in changes.items())}"
@@ -76,17 +85,90 @@ def _show(
     terminal.emit_fields([*((key, value) for key, value in facts.items() if value), *words])
 
 
+@command.command("pull")
+def _pull(name: Model, json: options.Json = False, quiet: options.Quiet = False) -> None:
+    """Fetch the files of a model, once; interrupted, the same command goes on. Prints its name."""
+    spec = backbones.find(name)
+    if spec.origins:
+        from vmc_cli.backbones import pulling
+
+        pulling.pull(spec, Progress())
+    else:
+        terminal.say(f"{spec.name} needs nothing from a hub.")
+    if json:
+        terminal.emit_json({**_described(spec), "warnings": terminal.warnings})
+    else:
+        terminal.emit(name)
+
+
+@command.command("convert")
+def _convert(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A model in diffusers layout, or a part of one.")
+    ],
+    quiet: options.Quiet = False,
+) -> None:
+    """Convert pickled weights (.bin), which are never loaded, into safetensors beside them. Prints the files.
+
+    It is done in a process of its own, without a network.
+    """
+    if not folder.is_dir():
+        raise NotFoundError(f"There is no folder {folder}.", "Check the path.")
+    options.writable_folder(folder, "folder")
+    from vmc_cli.backbones import converting
+
+    made = converting.convert(folder, Progress())
+    if not made:
+        terminal.say(f"There is nothing to convert in {folder}.")
+    for path in made:
+        terminal.emit_path(path)
+
+
+@command.command("remove")
+def _remove(name: Model, json: options.Json = False) -> None:
+    """Delete the fetched files of a model. What other fetched models need of them stays."""
+    from vmc_cli.backbones import pulling
+
+    spec = backbones.find(name)
+    if not spec.origins:
+        raise UsageError(f"The files of {spec.name} were not fetched by vmc.", "Delete its folder yourself.")
+    others = [each for each in backbones.BACKBONES.values() if each != spec and backbones.is_ready(each)]
+    freed = pulling.remove(spec, others)
+    if json:
+        terminal.emit_json({"name": spec.name, "freed": freed})
+    else:
+        terminal.say(f"{sized(freed)} freed.")
+
+
 def _described(spec: Spec) -> dict[str, Any]:
-    plain = {field.name: getattr(spec, field.name) for field in fields(spec)}
-    recipes = {method: dict(changes) for method, changes in spec.recipes.items()}
-    return plain | {"recipes": recipes, "folder": None if spec.folder is None else str(spec.folder)}
+    plain = ("name", "family", "summary", "advice", "frames", "height", "width", "fps", "licence")
+    return {
+        **{key: getattr(spec, key) for key in plain},
+        "reconstruction_floor": spec.reconstruction_floor,
+        "memory_gib": dict(spec.memory_gib),
+        "recipes": {method: dict(changes) for method, changes in spec.recipes.items()},
+        "origins": [{"repository": each.repository, "revision": each.revision} for each in spec.origins],
+        "folders": [str(folder) for folder in backbones.places(spec)],
+        "ready": backbones.is_ready(spec),
+        "bytes": sum(cache.bytes_here(each) for each in spec.origins),
+    }
+
+
+def _place(spec: Spec) -> str:
+    """What of the model is on this disk, in a few words."""
+    if not spec.origins:
+        return "yes"
+    size = sum(cache.bytes_here(each) for each in spec.origins)
+    if backbones.is_ready(spec):
+        return sized(size)
+    return f"{sized(size)}, not whole" if size else "no"
 
 
 def _revision(spec: Spec) -> str:
     try:
         return backbones.revision(spec)[:12]
-    except NotFoundError:
-        return "its files are not here"
+    except VmcError:
+        return "known when its files are here"
 
 
 def _vocabulary(spec: Spec) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ from registry.card import Card
 from registry.errors import Exists
 from registry.store import Store
 from vmc_cli import backbones, lora, prompts, terminal, tokens
-from vmc_cli.backbones import Spec
+from vmc_cli.backbones import Spec, folders
 from vmc_cli.commands import options
 from vmc_cli.errors import ExistsError, IncompatibleError, UsageError
 from vmc_cli.lora import Lora
@@ -179,6 +179,11 @@ def agreed_spec(asked: str | None, cards: Sequence[Card]) -> Spec:
                 f"The motions {cards[0].name} and {card.name} were learned on {own} and {card.backbone}.",
                 "Learn one of them again on the other's backbone.",
             )
+    if asked is None and cards and folders.is_own(own):
+        raise IncompatibleError(
+            f"The motion {cards[0].name} was learned on a model of your own, {own}.",
+            "Say where its folder is: --backbone FOLDER",
+        )
     if asked is None and cards and own not in backbones.BACKBONES:
         raise IncompatibleError(
             f"The motion {cards[0].name} was learned on the backbone {own}, which this vmc does not know.",

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.vmc_cli.conftest import TOKENS, tiny_spec, write_tiny_model
-from vmc_cli import backbones, recipes
+from vmc_cli import backbones
 from vmc_cli.backbones import unet3d
 from vmc_cli.errors import IncompatibleError, VmcError
 
@@ -137,21 +137,6 @@ def test_the_projection_of_a_temporal_layer_gets_one_dense_matrix(tiny_backbone)
     assert seen == [True]
 
 
-def test_the_published_network_has_the_sites_that_the_papers_count():
-    from diffusers import UNet3DConditionModel
-
-    with torch.device("meta"):
-        network = UNet3DConditionModel()
-    assert sum(parameter.numel() for parameter in network.parameters()) == 1_411_233_860
-    sites = unet3d.find_sites(network)
-    trained = [site for site in sites if site.key in recipes.RECIPES["vmc"].trains]
-    assert len({site.name.partition(".transformer_blocks")[0] for site in trained}) == 16
-    assert len(trained) == 16 * 2 * 3
-    assert sum(site.layer.weight.numel() for site in trained) == 74_342_400
-    assert not any("transformer_in" in site.name for site in sites)
-    assert {site.channels for site in trained} == {320, 640, 1280}
-
-
 def test_every_role_is_found_by_name(tiny_backbone):
     names = {site.name: site for site in tiny_backbone.sites()}
     block = "transformer_blocks.0"
@@ -195,11 +180,10 @@ def test_pickled_weights_are_never_opened(copied, part, monkeypatch):
     [path] = (copied / part).glob("*.safetensors")
     torch.save(load_file(path), path.with_name(path.name.replace("safetensors", "bin")))
     path.unlink()
-    (copied / "other").mkdir()
-    save_file({"x": torch.zeros(1)}, copied / "other" / "x.safetensors")
     monkeypatch.setattr(torch, "load", lambda *args, **kwargs: pytest.fail("a pickle was opened"))
-    with pytest.raises(IncompatibleError, match="does not hold a whole model"):
+    with pytest.raises(IncompatibleError, match="pickles") as caught:
         backbones.load(tiny_spec(copied), "cpu")
+    assert caught.value.hint.endswith(f"vmc backbones convert {copied}")
 
 
 @pytest.mark.parametrize("part", ["unet", "vae", "text_encoder", "tokenizer", "scheduler"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 from tests.vmc_cli.commands.conftest import Run, parsed
@@ -38,3 +41,19 @@ def test_an_unknown_one_is_refused_with_the_known_ones(run: Run) -> None:
     ran = run("backbones", "show", "nothing")
     assert ran.rc == 2
     assert "sprites" in ran.stderr
+
+
+def test_a_folder_of_ones_own_is_learned_with_and_asked_for_when_generating(
+    run: Run, tiny_folder: Path, clip: Path, tmp_path: Path
+) -> None:
+    model = shutil.copytree(tiny_folder, tmp_path / "mine")
+    (model / "vmc.json").write_text('{"frames": 4, "width": 32, "height": 32}')
+    assert run("backbones", "show", model).rc == 0
+    learn = ("learn", clip, "--prompt", "a cat is walking", "--steps", "1", "--backbone", model)
+    name = run(*learn).stdout.strip()
+    assert name
+    ran = run("generate", "--motion", name, "a bird", "--steps", "1")
+    assert ran.rc == 7
+    assert "--backbone FOLDER" in ran.stderr
+    model = model.rename(tmp_path / "moved")
+    assert run("generate", "--motion", name, "a bird", "--steps", "1", "--backbone", model).rc == 0

@@ -177,7 +177,7 @@ def test_a_folder_that_cannot_be_written_is_told_first(run: Run, tiny: str, here
 def test_a_motion_of_another_revision_is_refused(
     run: Run, known: str, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = replace(tiny_spec(tiny_folder), revision="0" * 40)
+    other = replace(tiny_spec(tiny_folder), sources=(backbones.Origin("a/b", "0" * 40),))
     monkeypatch.setattr(backbones, "BACKBONES", {"tiny": other})
     ran = run("generate", CITY, "--motion", known)
     assert ran.rc == 7

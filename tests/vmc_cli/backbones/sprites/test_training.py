@@ -49,7 +49,7 @@ def test_it_can_be_made_from_nothing(tmp_path: Path):
     arguments = ["--vae-minutes", "0.1", "--minutes", "0.5", "--batch", "1", "--seed", "3"]
     module = "vmc_cli.backbones.sprites"
     subprocess.run([sys.executable, "-m", module, str(tmp_path), *arguments], check=True, timeout=600)
-    spec = replace(backbones.find("sprites"), folder=tmp_path)
-    backbone = unet3d.load(tmp_path, spec, "new", "cpu")
+    spec = replace(backbones.find("sprites"), sources=(tmp_path,))
+    backbone = unet3d.load([tmp_path], spec, "new", "cpu")
     video = motions.generate(backbone, "a cat on the grass", steps=2)
     assert video.frames.shape == (world.FRAMES, world.SIZE, world.SIZE, 3)

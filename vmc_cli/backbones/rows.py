@@ -1,0 +1,99 @@
+"""The published models, one row each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from vmc_cli.backbones.spec import Origin, Spec
+
+ADAPTERS: Mapping[str, Origin] = MappingProxyType(
+    {
+        "v1-5-2": Origin(
+            "guoyww/animatediff-motion-adapter-v1-5-2",
+            "504374388860e52e206813f44f1ab60a3814152a",
+            parts=(".",),
+            sha256=MappingProxyType(
+                {
+                    "diffusion_pytorch_model.fp16.safetensors": (
+                        "5fd196988206cfac90bab1dc56cc59fdd12035492f74ff0662eb6eed5113c547"
+                    )
+                }
+            ),
+        ),
+        "v1-5-3": Origin(
+            "guoyww/animatediff-motion-adapter-v1-5-3",
+            "ef7fcf78c36475845ed0c567434ac9c5f962f3bb",
+            parts=(".",),
+        ),
+    }
+)
+"""The motion adapters that make a video model of a Stable Diffusion 1.5."""
+
+_STABLE_DIFFUSION = Origin("stable-diffusion-v1-5/stable-diffusion-v1-5")
+_ANIMATEDIFF = "CreativeML OpenRAIL-M; adapter Apache-2.0"
+_ANY_CHECKPOINT = (
+    "Any Stable Diffusion 1.5 in diffusers layout takes its place: --backbone FOLDER, or FOLDER+v1-5-3."
+)
+
+# memory_gib: weights in 16 bits, text encoder and codec in 32, and the activations of one step at the row's
+# size, no checkpointing; counted on the meta device for zeroscope, scaled by the pixels for modelscope.
+ROWS: tuple[Spec, ...] = (
+    Spec(
+        name="sprites",
+        family="unet3d",
+        sources=(Path(__file__).parent / "sprites" / "weights",),
+        frames=8,
+        height=64,
+        width=64,
+        fps=8.0,
+        licence="Apache-2.0",
+        summary="small sprites on painted places, made for learning motions on a laptop; comes with vmc",
+        advice="sprites draws emoji-like things only: for real footage choose another backbone.",
+        recipes=MappingProxyType({"vmc": {"learning_rate": 5e-4, "rank": 16}}),
+        reconstruction_floor=23.7,  # its own world lies at 24 to 28 dB, real footage mostly at 16 to 23
+    ),
+    Spec(
+        name="zeroscope",
+        family="unet3d",
+        # `main` of this repository holds pickles only; this commit is the converted one.
+        sources=(Origin("cerspense/zeroscope_v2_576w", "1f35e3dc3350d649f342bb7618fe34ac8fae5c9e"),),
+        frames=24,
+        height=320,
+        width=576,
+        fps=8.0,
+        licence="CC BY-NC 4.0",
+        summary="real footage at 576x320, without a watermark; a further trained modelscope",
+        advice="Not for commercial use.",
+        memory_gib=MappingProxyType({"weights": 4.3, "learn": 28.5, "generate": 7.0}),
+    ),
+    Spec(
+        name="modelscope",
+        family="unet3d",
+        sources=(Origin("ali-vilab/text-to-video-ms-1.7b", "8227dddca75a8561bf858d604cc5dae52b954d01"),),
+        frames=16,
+        height=256,
+        width=256,
+        fps=8.0,
+        licence="CC BY-NC 4.0",
+        summary="real footage at 256x256, often with a stock footage watermark",
+        advice="Not for commercial use.",
+        memory_gib=MappingProxyType({"weights": 4.3, "learn": 10.0, "generate": 5.0}),
+    ),
+    *(
+        Spec(
+            name=name,
+            family="animatediff",
+            sources=(_STABLE_DIFFUSION, ADAPTERS[adapter]),
+            frames=16,
+            height=512,
+            width=512,
+            fps=8.0,
+            licence=_ANIMATEDIFF,
+            summary=f"Stable Diffusion 1.5 with the motion adapter {adapter}",
+            advice=_ANY_CHECKPOINT,
+        )
+        for name, adapter in (("animatediff", "v1-5-2"), ("animatediff-v1-5-3", "v1-5-3"))
+    ),
+)

@@ -1,0 +1,60 @@
+"""What is known of a video model without opening it, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+"""The folders of a model in diffusers layout that are read here."""
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A repository of a model hub.
+
+    ``revision`` is a commit; None stands for the newest when it is fetched first, which is written down then.
+    ``parts`` are the folders that are fetched; "." is the repository itself. ``sha256`` (hex) of files, where
+    it is known beforehand.
+    """
+
+    repository: str
+    revision: str | None = None
+    parts: tuple[str, ...] = PARTS
+    sha256: Mapping[str, str] = field(default_factory=lambda: NOTHING, hash=False)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """A checkpoint.
+
+    ``family`` names the module in this package that loads it, from ``sources`` in the order in which it wants
+    them: folders that came with the package or are the user's own, or what is fetched from a hub. Sizes in
+    pixels, ``fps`` in frames per second. ``memory_gib`` is about what learning and generating take as weights
+    and activations. ``recipes`` holds, by method, the numbers that suit this model better than the paper's.
+    ``reconstruction_floor`` (dB) is what `motions.reconstruction` gives for clips that it can draw.
+    """
+
+    name: str
+    family: str
+    sources: tuple[Origin | Path, ...]
+    frames: int
+    height: int
+    width: int
+    fps: float
+    licence: str
+    summary: str
+    advice: str = ""
+    memory_gib: Mapping[str, float] = field(default_factory=lambda: NOTHING)
+    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: NOTHING)
+    reconstruction_floor: float | None = None
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """The sources that have to be fetched before it can be used."""
+        return tuple(source for source in self.sources if isinstance(source, Origin))
