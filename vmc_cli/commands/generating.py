@@ -30,21 +30,18 @@ SUFFIXES = (".mp4", ".gif", ".webp")
 
 @dataclass(frozen=True)
 class Wish:
-    """What the command line asks to see, as it was given."""
+    """How the command line asks for videos, as it was given: the options of generate and style."""
 
-    prompt: str
-    motions: tuple[str, ...] = ()
-    backbone: str | None = None
-    noise: str | None = None
-    steps: int = 50
-    guidance: float | None = None
-    negative: str = ""
-    seed: int = 0
-    count: int = 1
-    out: Path | None = None
-    strength: float = 1.0
-    sheet: Path | None = None
-    force: bool = False
+    noise: options.Noise = None
+    steps: options.SamplingSteps = 50
+    guidance: options.Guidance = None
+    negative: options.Negative = ""
+    seed: options.Seed = 0
+    count: options.Count = 1
+    out: options.Out = None
+    strength: options.Strength = 1.0
+    sheet: options.Sheet = None
+    force: options.Force = False
 
 
 @dataclass(frozen=True)
@@ -58,25 +55,28 @@ class Plan:
     targets: tuple[Path, ...]
 
 
-def planned(wish: Wish) -> Plan:
-    """Check a wish without loading a model. Raises what the commands promise, all of it cheap."""
-    prompt = options.worded("prompt", wish.prompt)
+def planned(wish: Wish, prompt: str, *, motions: Sequence[str], backbone: str | None) -> Plan:
+    """Check a wish without loading a model. Raises what the commands promise, all of it cheap.
+
+    motions: each NAME or NAME:STRENGTH. backbone: None for the one that they were learned on.
+    """
+    prompt = options.worded("prompt", prompt)
     options.finite("--guidance", wish.guidance)
     options.finite("--strength", wish.strength)
     if wish.noise is not None and wish.noise not in NOISES:
         raise UsageError(f"No start noise is called {wish.noise!r}.", f"Choose one of {', '.join(NOISES)}.")
     options.sheet(wish.sheet, force=wish.force)
-    motions = tuple(_with_strength(text, wish.strength) for text in wish.motions)
-    if wish.noise not in (None, "random") and not motions:
+    named = tuple(_with_strength(text, wish.strength) for text in motions)
+    if wish.noise not in (None, "random") and not named:
         raise UsageError(f"The noise {wish.noise} is made from a motion.", "Name one with --motion.")
-    if len({name for name, _ in motions}) < len(motions):
+    if len({name for name, _ in named}) < len(named):
         raise UsageError("A motion is named twice.", "Name it once, with the strength that you want.")
     store = Store.default()
-    spec = _spec(wish.backbone, [store.card(name) for name, _ in motions])
-    return Plan(wish, prompt, spec, motions, _targets(wish, prompt))
+    spec = _spec(backbone, [store.card(name) for name, _ in named])
+    return Plan(wish, prompt, spec, named, _targets(wish, prompt))
 
 
-def carry_out(plan: Plan, as_json: bool) -> None:
+def carry_out(plan: Plan, *, as_json: bool) -> None:
     """Generate the videos of a plan, one a seed, and print the path of each as soon as it is written."""
     from vmc_cli import motions
     from vmc_cli.delta import Delta

@@ -17,7 +17,7 @@ from vmc_cli import backbones, prompts, terminal
 from vmc_cli.backbones import Spec
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.commands import options
-from vmc_cli.errors import NotFoundError, OutOfMemory, Stopped, UsageError
+from vmc_cli.errors import OutOfMemory, Stopped, UsageError
 from vmc_cli.progress import Progress
 from vmc_cli.recipes import RECIPES, Recipe
 
@@ -27,27 +27,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wish:
-    """What the command line asks to learn, as it was given."""
+    """What the command line asks to learn, as it was given: the options of learn and reverse."""
 
-    clips: list[Path]
-    prompt: str
-    name: str | None = None
-    backbone: str = options.DEFAULT_BACKBONE
-    method: str = "vmc"
-    steps: int | None = None
-    learning_rate: float | None = None
-    rank: str | None = None
-    loss: str | None = None
-    stride: int | None = None
-    trim: str | None = None
-    sample_fps: float | None = None
-    keep_prompt: bool = False
-    seed: int = 0
-    replace: bool = False
-    checkpoint_every: int | None = None
-    resume: bool = False
-    sheet: Path | None = None
-    backward: bool = False
+    clips: options.Clips
+    prompt: options.Prompt
+    name: options.Name = None
+    backbone: options.Backbone = options.DEFAULT_BACKBONE
+    method: options.Method = "vmc"
+    steps: options.Steps = None
+    learning_rate: options.LearningRate = None
+    rank: options.Rank = None
+    loss: options.Loss = None
+    stride: options.Stride = None
+    trim: options.Trim = None
+    sample_fps: options.SampleFps = None
+    keep_prompt: options.KeepPrompt = False
+    seed: options.Seed = 0
+    replace: options.Replace = False
+    checkpoint_every: options.CheckpointEvery = None
+    resume: options.Resume = False
+    sheet: options.Sheet = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,7 @@ class Plan:
     """A wish that has been checked and completed. `name` is made from the prompt unless `named`."""
 
     wish: Wish
+    backward: bool
     spec: Spec
     recipe: Recipe
     name: str
@@ -75,9 +75,8 @@ class Plan:
         }
 
 
-def carry_out(wish: Wish, *, dry_run: bool, as_json: bool) -> None:
-    """Learn as wished, or only say what would be learned; print the outcome."""
-    plan = planned(wish)
+def carry_out(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
+    """Learn as planned, or only say what would be learned; print the outcome."""
     if dry_run:
         rehearse(plan, as_json)
         return
@@ -90,8 +89,11 @@ def carry_out(wish: Wish, *, dry_run: bool, as_json: bool) -> None:
         terminal.emit(card.name)
 
 
-def planned(wish: Wish) -> Plan:
-    """Check a wish without reading a clip or loading a model. Raises UsageError, BadName, Exists and such."""
+def planned(wish: Wish, *, backward: bool = False) -> Plan:
+    """Check a wish without reading a clip or loading a model. Raises UsageError, BadName, Exists and such.
+
+    backward: learn the frames in reverse order.
+    """
     prompt = options.worded("prompt", wish.prompt)
     options.finite("--learning-rate", wish.learning_rate, above=0)
     options.finite("--sample-fps", wish.sample_fps, above=0)
@@ -104,10 +106,8 @@ def planned(wish: Wish) -> Plan:
     name = names.check(wish.name) if wish.name is not None else prompts.name_for(prompt)
     if not name:
         raise UsageError("No name can be made from this prompt.", "Name the motion with --name.")
-    for path in wish.clips:
-        if not os.path.lexists(path):
-            raise NotFoundError(f"There is no clip {path}.", "Check the path; put quotes around it.")
-    plan = Plan(wish, spec, recipe, name, wish.name is not None, prompt, used, part)
+    options.existing("clip", wish.clips)
+    plan = Plan(wish, backward, spec, recipe, name, wish.name is not None, prompt, used, part)
     if plan.named and not wish.replace and os.path.lexists(Store.default().path(name)):
         raise Exists(f"There is a motion {name} already.", "Choose another --name, or --replace it.")
     return plan
@@ -132,7 +132,7 @@ def clips_of(plan: Plan) -> list[Clip]:
         elif (cut := clip.find_cut(read)) is not None:
             at = cut + ((plan.part[0] or 0.0) if plan.part else 0.0)
             terminal.warn(f"{path} cuts to another shot at {at:.1f} s; choose one shot with --trim.")
-        found.append(read.reversed() if plan.wish.backward else read)
+        found.append(read.reversed() if plan.backward else read)
     return found
 
 
@@ -150,12 +150,12 @@ def rehearse(plan: Plan, as_json: bool) -> None:
             "name": name,
             "recipe": recipe,
             "clips": clips,
-            "backward": plan.wish.backward,
+            "backward": plan.backward,
         }
         terminal.emit_json({"dry_run": True, **facts, "warnings": terminal.warnings})
         return
     spec = plan.spec
-    backward = ", backward" if plan.wish.backward else ""
+    backward = ", backward" if plan.backward else ""
     terminal.emit_fields(
         [
             ("name", name),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable, Iterable
+from inspect import Signature, signature
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -196,6 +199,32 @@ Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite what is in
 def default_backbone() -> str:
     """The model to use where neither an option nor a motion says."""
     return os.environ.get("VMC_BACKBONE") or DEFAULT_BACKBONE
+
+
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` as Typer wants it: in place of its parameter `wish`, a dataclass, stand that one's fields."""
+    hints = get_type_hints(command, include_extras=True)
+    wish = hints.pop("wish")
+    fields = get_type_hints(wish, include_extras=True)
+    hints |= fields
+    inside = signature(wish).parameters.values()
+    around = [inside if own.name == "wish" else [own] for own in signature(command).parameters.values()]
+
+    def called(**given: Any) -> None:
+        command(wish=wish(**{name: given.pop(name) for name in fields}), **given)
+
+    called.__doc__, called.__annotations__ = command.__doc__, hints
+    called.__signature__ = Signature(  # type: ignore[attr-defined]
+        [each.replace(kind=each.KEYWORD_ONLY, annotation=hints[each.name]) for each in chain(*around)]
+    )
+    return called
+
+
+def existing(what: str, paths: Iterable[Path]) -> None:
+    """Raise NotFoundError unless all `paths`, each of a `what`, are there."""
+    for path in paths:
+        if not os.path.lexists(path):
+            raise NotFoundError(f"There is no {what} {path}.", "Check the path; put quotes around it.")
 
 
 def trimmed(text: str | None) -> tuple[float | None, float | None] | None:
