@@ -22,9 +22,9 @@ from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta, attached
 from vmc_cli.errors import ClipError, Diverged
-from vmc_cli.noise import DEFAULT_NOISE, start_noise
-from vmc_cli.recipes import Recipe
-from vmc_cli.sampling import GUIDANCE, invert, sample
+from vmc_cli.noise import start_noise
+from vmc_cli.recipes import DEFAULT_NOISE, GUIDANCE, SAMPLING_STEPS, Recipe
+from vmc_cli.sampling import invert, sample
 from vmc_cli.training import train
 from vmc_cli.watching import Watcher
 
@@ -106,8 +106,8 @@ def generate(
     *,
     deltas: Sequence[tuple[Delta, float]] = (),
     noise: str | None = None,
-    steps: int = 50,
-    guidance: float | None = None,
+    steps: int = SAMPLING_STEPS,
+    guidance: float = GUIDANCE,
     negative: str = "",
     seed: int = 0,
     progress: Watcher | None = None,
@@ -115,14 +115,12 @@ def generate(
     """A video of ``prompt`` that follows each of ``deltas`` with its strength. Same seed, same pixels.
 
     It starts from ``noise`` (see `noise.start_noise`; the default depends on whether there is a motion), made
-    from the first motion; where that was learned from several clips, the seed chooses one. ``guidance`` None
-    is `sampling.GUIDANCE`.
+    from the first motion; where that was learned from several clips, the seed chooses one.
 
     Raises:
         IncompatibleError, Damaged: a motion does not belong to this backbone, or is not whole.
         UsageError, Diverged, OutOfMemory: see there.
     """
-    guidance = GUIDANCE if guidance is None else guidance
     with device.memory_explained("generate this video"), attached(backbone, deltas):
         generator = device.generator(seed)
         random = torch.randn(1, *backbone.latent_shape, generator=generator)

@@ -15,6 +15,15 @@ LOSSES = ("residual-cosine", "residual-l2", "residual-cosine-abs", "mse")
 NOISES = ("inverted", "blend", "low-frequency", "motion", "random")
 """What generation can start from; ``noise.start_noise`` makes it."""
 
+DEFAULT_NOISE = "motion"
+"""Start of a video that follows a motion; without a motion it is random noise."""
+
+SAMPLING_STEPS = 50
+"""Denoising steps of a video by default."""
+
+GUIDANCE = 7.5
+"""How far from the negative prompt by default."""
+
 
 @dataclass(frozen=True)
 class Recipe:

@@ -16,8 +16,7 @@ from vmc_cli.delta import Delta
 from vmc_cli.device import generator
 from vmc_cli.errors import ClipError, IncompatibleError, OutOfMemory, Stopped, UsageError
 from vmc_cli.motions import generate, learn, reconstruction
-from vmc_cli.noise import DEFAULT_NOISE
-from vmc_cli.recipes import RECIPES, Recipe
+from vmc_cli.recipes import DEFAULT_NOISE, RECIPES, Recipe
 
 RECIPE = RECIPES["vmc"].adjusted({"steps": 3, "rank": 2, "inversion_steps": 3, "learning_rate": 1e-2})
 PROMPT = "a bird is walking in the city"

@@ -20,7 +20,7 @@ from vmc_cli.backbones import Spec
 from vmc_cli.commands import options
 from vmc_cli.errors import ExistsError, IncompatibleError, UsageError
 from vmc_cli.progress import Progress
-from vmc_cli.recipes import NOISES
+from vmc_cli.recipes import DEFAULT_NOISE, GUIDANCE, NOISES, SAMPLING_STEPS
 
 if TYPE_CHECKING:
     from vmc_cli.clip import Clip
@@ -33,8 +33,8 @@ class Wish:
     """How the command line asks for videos, as it was given: the options of generate and style."""
 
     noise: options.Noise = None
-    steps: options.SamplingSteps = 50
-    guidance: options.Guidance = None
+    steps: options.SamplingSteps = SAMPLING_STEPS
+    guidance: options.Guidance = GUIDANCE
     negative: options.Negative = ""
     seed: options.Seed = 0
     count: options.Count = 1
@@ -80,12 +80,9 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
     """Generate the videos of a plan, one a seed, and print the path of each as soon as it is written."""
     from vmc_cli import motions
     from vmc_cli.delta import Delta
-    from vmc_cli.noise import DEFAULT_NOISE
-    from vmc_cli.sampling import GUIDANCE
 
     wish, store = plan.wish, Store.default()
     noise = wish.noise or (DEFAULT_NOISE if plan.motions else "random")
-    guidance = GUIDANCE if wish.guidance is None else wish.guidance
     deltas = [(Delta.load(store, name), strength) for name, strength in plan.motions]
     backbone = backbones.load(plan.spec)
     rows = [(delta.preview, f"learned: {delta.card.prompt_used}") for delta, _ in deltas]
@@ -97,7 +94,7 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
             deltas=deltas,
             noise=noise,
             steps=wish.steps,
-            guidance=guidance,
+            guidance=wish.guidance,
             negative=wish.negative,
             seed=seed,
             progress=Progress(),
@@ -107,7 +104,7 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
             "seed": seed,
             "noise": noise,
             "steps": wish.steps,
-            "guidance": guidance,
+            "guidance": wish.guidance,
             "negative": wish.negative,
             "backbone": plan.spec.name,
             "version": vmc_cli.__version__,

@@ -44,7 +44,7 @@ class Wish:
     keep_prompt: options.KeepPrompt = False
     seed: options.Seed = 0
     replace: options.Replace = False
-    checkpoint_every: options.CheckpointEvery = None
+    checkpoint_every: options.CheckpointEvery = Checkpoint.every
     resume: options.Resume = False
     sheet: options.Sheet = None
 
@@ -212,7 +212,7 @@ def _checkpoint(wish: Wish, name: str) -> Checkpoint:
     folder = home.checkpoints_dir() / name
     if wish.resume and not folder.is_dir():
         terminal.say(f"There is no unfinished run of {name}: learning begins at the first step.")
-    checkpoint = Checkpoint(folder, every=wish.checkpoint_every or Checkpoint.every, resume=wish.resume)
+    checkpoint = Checkpoint(folder, every=wish.checkpoint_every, resume=wish.resume)
     if not wish.resume:
         checkpoint.clear()
     return checkpoint

@@ -38,6 +38,15 @@ def backbone_names() -> list[str]:
     return list(BACKBONES)
 
 
+def _noise(default: str) -> Any:
+    return typer.Option(
+        "--noise",
+        metavar="KIND",
+        autocompletion=lambda: list(recipes.NOISES),
+        help=f"What to start from: {', '.join(recipes.NOISES)}.{default}",
+    )
+
+
 Json = Annotated[
     bool,
     typer.Option(
@@ -143,7 +152,7 @@ Replace = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be learned; load and write nothing.")]
 CheckpointEvery = Annotated[
-    int | None,
+    int,
     typer.Option(
         "--checkpoint-every", min=1, metavar="N", help="Steps after which the run is kept for --resume."
     ),
@@ -155,21 +164,11 @@ Resume = Annotated[
 Motion = Annotated[
     str, typer.Argument(metavar="NAME", autocompletion=motion_names, help="The motion's name.")
 ]
-Noise = Annotated[
-    str | None,
-    typer.Option(
-        "--noise",
-        metavar="KIND",
-        autocompletion=lambda: list(recipes.NOISES),
-        help=f"What to start from: {', '.join(recipes.NOISES)}.",
-    ),
-]
+Noise = Annotated[str | None, _noise(f"  [default: {recipes.DEFAULT_NOISE}, or random without a motion]")]
+MotionsNoise = Annotated[str | None, _noise("")]
 SamplingSteps = Annotated[int, typer.Option("--steps", min=1, max=1000, metavar="N", help="Denoising steps.")]
 Guidance = Annotated[
-    float | None,
-    typer.Option(
-        "--guidance", metavar="X", help="How strictly the prompt is followed.  [default: the backbone's]"
-    ),
+    float, typer.Option("--guidance", metavar="X", help="How strictly the prompt is followed.")
 ]
 Negative = Annotated[str, typer.Option("--negative", metavar="TEXT", help="What should not be seen.")]
 Count = Annotated[

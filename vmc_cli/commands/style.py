@@ -20,7 +20,7 @@ from vmc_cli.errors import NotFoundError, UsageError
 class Wish(generating.Wish):
     """As for generate, but from the clip's own noise."""
 
-    noise: options.Noise = "inverted"
+    noise: options.MotionsNoise = "inverted"
 
 
 @options.spread
