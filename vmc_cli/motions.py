@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from registry.card import Card, Source
-from vmc_cli import __version__, device, prompts
+from vmc_cli import __version__, adapters, device, prompts
 from vmc_cli.backbones.base import CLEAN, Backbone
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.clip import Clip
@@ -136,6 +137,15 @@ def generate(
             progress=progress,
         )
         return Clip(backbone.decode(latents), backbone.spec.fps)
+
+
+def file_sizes(backbone: Backbone, recipe: Recipe, clips: int) -> tuple[int, int]:
+    """Bytes of a motion and of a checkpoint while it is learned, but for their headers: an estimate."""
+    shapes = adapters.shapes(backbone.sites_for(recipe.trains), recipe.rank)
+    weights = sum(map(math.prod, shapes.values()))
+    noise = clips * math.prod(backbone.latent_shape)
+    preview = backbone.frames * PREVIEW_SIDE**2 * 3
+    return 2 * (weights + noise) + preview, 3 * 4 * weights  # float16; float32 with two moments each
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@ import datetime
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 
 from registry.card import Source
@@ -217,6 +218,22 @@ def test_a_stopped_learning_leaves_the_network_clean_and_goes_on(tiny_backbone, 
     resumed = learned(tiny_backbone, checkpoint=dataclasses.replace(checkpoint, resume=True))
     assert all(torch.equal(resumed.tensors[key], delta.tensors[key]) for key in delta.tensors)
     assert resumed.card.loss == delta.card.loss
+
+
+@pytest.mark.parametrize("rank", [2, None])
+def test_the_sizes_of_the_files_are_known_before_learning_but_for_their_headers(
+    tiny_backbone, tmp_path, rank
+):
+    recipe = RECIPE.adjusted({"rank": rank})
+    checkpoint, store = Checkpoint(tmp_path / "walk", every=1), Store(tmp_path)
+    motion_size, state_size = motions.file_sizes(tiny_backbone, recipe, clips=2)
+    with store.writing("walk") as slot:
+        learned(tiny_backbone, [clip(1), clip(2)], recipe=recipe, checkpoint=checkpoint).save(slot)
+    written = store.load("walk")[1].values()
+    assert 0 <= motion_size - sum(len(tensor.data) for tensor in written) <= 4 * 3 * (64**2 - 32**2)
+    for path in checkpoint.folder.glob("*.safetensors"):
+        tensors = safetensors.numpy.load_file(path)
+        assert 0 < sum(tensor.nbytes for tensor in tensors.values()) - state_size < 10_000
 
 
 @pytest.mark.parametrize("change", [{"clips": [clip(5)]}, {"prompt": "a cat is walking"}, {"seed": 3}])

@@ -184,6 +184,9 @@ def learned(plan: Plan) -> Card:
         from vmc_cli import motions
 
         backbone = backbones.load(plan.spec)
+        motion_size, state_size = motions.file_sizes(backbone, plan.recipe, len(clips))
+        slot.require_space(motion_size)
+        checkpoint.require_space(state_size)
         for path, each in zip(plan.wish.clips, clips, strict=True):
             _warn_if_unlike(plan.spec, path, motions.reconstruction(backbone, each))
         with _resumable(checkpoint):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -283,6 +284,23 @@ def test_resuming_nothing_begins_at_the_first_step(run: Run, tiny: str, clip: Pa
     ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "1", "--resume")
     assert ran.rc == 0
     assert "first step" in ran.stderr
+
+
+@pytest.mark.parametrize("full", ["motions", "home"])
+def test_a_disk_that_cannot_hold_the_motion_or_its_checkpoints_is_told_before_learning(
+    *, full: str, run: Run, tiny: str, clip: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def state(folder: Path) -> SimpleNamespace:
+        return SimpleNamespace(f_bavail=1000 if folder.name == full else 1 << 40, f_frsize=1)
+
+    monkeypatch.setattr(os, "statvfs", state)
+    ran = run("learn", clip, *SEAGULL, "--backbone", tiny)
+    assert ran.rc == 8
+    assert "1,000 bytes free" in ran.stderr
+    assert "VMC_HOME" in ran.stderr
+    assert "Inverting" not in ran.stderr
+    assert "Learning:" not in ran.stderr
+    assert store.entries() == []
 
 
 def test_a_full_disk_while_saving_keeps_what_was_learned(
