@@ -21,7 +21,7 @@ from vmc_cli import __version__, adapters, device, prompts
 from vmc_cli.backbones.base import CLEAN, Backbone
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.clip import Clip
-from vmc_cli.delta import Delta, attached
+from vmc_cli.delta import Delta, attached, from_raw, to_raw
 from vmc_cli.errors import ClipError, Diverged
 from vmc_cli.noise import start_noise
 from vmc_cli.recipes import DEFAULT_NOISE, GUIDANCE, SAMPLING_STEPS, Recipe
@@ -55,7 +55,6 @@ def learn(
         ClipError: a clip has another size or number of frames.
         Diverged, OutOfMemory: see there; nothing is left but the last checkpoint.
     """
-    began = time.monotonic()
     wanted = (backbone.frames, backbone.height, backbone.width, 3)
     if not clips or any(clip.frames.shape != wanted for clip in clips):
         raise ClipError(
@@ -63,14 +62,14 @@ def learn(
         )
     used = prompts.invariant(prompt) if recipe.invariant_prompt and not keep_prompt else prompt
     if checkpoint:
-        checkpoint = replace(checkpoint, about=_about(clips, used))
+        if not checkpoint.resume:
+            checkpoint.clear()
+        # What lies there from now on belongs to this run.
+        checkpoint = replace(checkpoint, about=_about(clips, used), resume=True)
     with device.memory_explained("learn this motion"):
         latents = [_encoded(backbone, clip) for clip in clips]
         embedding = backbone.embed([used])
-        # The clip's noise belongs to the network as it was, so it is the same for every motion of the clip.
-        inverted = [
-            invert(backbone, each, steps=recipe.inversion_steps, progress=progress) for each in latents
-        ]
+        inverted, seconds = _inverted(backbone, latents, recipe.inversion_steps, checkpoint, progress)
         learned = train(
             backbone, latents, embedding, recipe, seed=seed, progress=progress, checkpoint=checkpoint
         )
@@ -90,13 +89,12 @@ def learn(
         sources=tuple(sources),
         versions={"vmc": __version__, **{each: version(each) for each in ("torch", "diffusers", "peft")}},
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        seconds=round(time.monotonic() - began, 1),
+        seconds=round(seconds + learned.seconds, 1),
         loss=learned.loss,
         steps=learned.steps,
     )
     weights = {key: value.half() for key, value in learned.tensors.items()}
-    noise = torch.cat(inverted).half().cpu()
-    delta = Delta(card, {**weights, "start_noise": noise, "preview": _preview(clips[0])})
+    delta = Delta(card, {**weights, "start_noise": inverted, "preview": _preview(clips[0])})
     delta.sites(backbone)  # what could not be used is not handed out
     return delta
 
@@ -170,6 +168,32 @@ def _encoded(backbone: Backbone, clip: Clip) -> Tensor:
     if not latents.isfinite().all():
         raise Diverged("The clip left the finite numbers when it was encoded.", "Choose another backbone.")
     return latents
+
+
+def _inverted(
+    backbone: Backbone,
+    latents: Sequence[Tensor],
+    steps: int,
+    checkpoint: Checkpoint | None,
+    progress: Watcher | None,
+) -> tuple[Tensor, float]:
+    """The noise of the clips, (K, C, F, h, w) float16 on the CPU, and the seconds that it took to find.
+
+    It belongs to the network as it was, so it is the same for every motion of the clips. A resumed run finds
+    both in its checkpoint.
+    """
+    began = time.monotonic()
+    if checkpoint:
+        about = f"{checkpoint.about} {backbone.revision} {steps}"
+        checkpoint = replace(checkpoint, folder=checkpoint.folder / "inverted", about=about)
+        _, kept = checkpoint.load()
+        if kept:
+            return from_raw(kept["start_noise"]), float(from_raw(kept["seconds"]))
+    found = [invert(backbone, each, steps=steps, progress=progress) for each in latents]
+    noise, seconds = torch.cat(found).half().cpu(), torch.tensor(time.monotonic() - began)
+    if checkpoint:
+        checkpoint.save(steps, {"start_noise": to_raw(noise), "seconds": to_raw(seconds)})
+    return noise, float(seconds)
 
 
 def _one_of(noises: Tensor, generator: torch.Generator) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -27,11 +28,15 @@ LOSS_OVER = 50  # last steps, whose mean is the loss that a card tells
 
 @dataclass(frozen=True)
 class Trained:
-    """What learning gives: float32 tensors on the CPU keyed as in `adapters.shapes`, and how it went."""
+    """What learning gives: float32 tensors on the CPU keyed as in `adapters.shapes`, and how it went.
+
+    ``seconds`` are those of all steps, also of the earlier parts of a resumed run.
+    """
 
     tensors: dict[str, Tensor]
     loss: float
     steps: int
+    seconds: float
 
 
 def train(
@@ -73,7 +78,8 @@ def train(
                 raise stopped
         tensors = {key: value.cpu() for key, value in trainable.tensors().items()}
         _require_usable(tensors.values())
-        return Trained(tensors, state.recent_loss(recipe.steps, LOSS_OVER), recipe.steps)
+        loss = state.recent_loss(recipe.steps, LOSS_OVER)
+        return Trained(tensors, loss, recipe.steps, time.monotonic() - state.began)
 
 
 def _step(
@@ -100,6 +106,7 @@ class _State:
         recipe: Recipe,
         generator: torch.Generator,
     ) -> None:
+        self.began = time.monotonic()
         self.generator = generator
         self.losses = torch.zeros(recipe.steps, device=backbone.device)
         self._parameters = trainable.parameters
@@ -143,6 +150,7 @@ class _State:
             for name, mine in self._tensors():
                 mine.copy_(tensors[name])
         self.generator.set_state(tensors["generator"])
+        self.began -= float(tensors["seconds"])
         if self._scaler.is_enabled():
             scale, growth = tensors["scaler"].tolist()
             self._scaler.load_state_dict(
@@ -155,6 +163,7 @@ class _State:
         _require_usable(self._parameters.values())
         tensors = dict(self._tensors())
         tensors["generator"] = self.generator.get_state()
+        tensors["seconds"] = torch.tensor(time.monotonic() - self.began)
         if self._scaler.is_enabled():
             scaler = self._scaler.state_dict()
             tensors["scaler"] = torch.tensor([scaler["scale"], float(scaler["_growth_tracker"])])

@@ -1,4 +1,5 @@
 import dataclasses
+import time
 
 import pytest
 import torch
@@ -186,6 +187,25 @@ def test_a_resumed_run_gives_the_very_result_of_an_uninterrupted_one(learn, tmp_
     assert watched.stages == [("Learning", 6 - stop)]
     assert same(resumed, whole)
     assert resumed.loss == whole.loss
+
+
+def test_the_seconds_of_a_resumed_run_are_those_of_all_its_parts(learn, tmp_path, monkeypatch):
+    now = 500.0
+
+    class Timed(Watched):
+        def step(self, loss=None):
+            nonlocal now
+            now += 10.0
+            super().step(loss)
+
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    checkpoint = Checkpoint(tmp_path / "walk")
+    assert learn(progress=Timed()).seconds == 60.0
+    with pytest.raises(Stopped):
+        learn(progress=Timed(stop_after=4), checkpoint=checkpoint)
+    now += 5000.0
+    resuming = dataclasses.replace(checkpoint, resume=True)
+    assert learn(progress=Timed(), checkpoint=resuming).seconds == 60.0
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(learn, tmp_path, monkeypatch):

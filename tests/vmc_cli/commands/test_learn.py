@@ -274,6 +274,7 @@ def test_an_interrupted_run_keeps_nothing_half_written_and_resumes_to_the_same_m
     resumed = run(*arguments, "--resume")
     assert resumed.stdout == "seagull_walk\n"
     assert "Learning: 2 steps" in resumed.stderr
+    assert "Inverting" not in resumed.stderr
     assert not list((tmp_path / "home" / "checkpoints").rglob("*.safetensors"))
     run(*arguments, "--name", "whole")
     resumed_tensors, whole_tensors = (store.load(name)[1] for name in ("seagull_walk", "whole"))
