@@ -6,8 +6,8 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
 
@@ -30,7 +30,20 @@ from vmc_cli.training import train
 from vmc_cli.watching import Watcher
 
 PREVIEW_SIDE = 64  # pixels
+PREVIEW_STEPS = 10  # of denoising while learning, which waits for them
 HIDDEN = 0.3  # of the noising: shapes can still be told, textures cannot
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Who wants to see what the network makes of the prompt while it learns.
+
+    Every so many steps ``show`` is given the number of steps done and a video: in few denoising steps, always
+    from the same noise, which is `generate`'s by default.
+    """
+
+    every: int
+    show: Callable[[int, Clip], None]
 
 
 def learn(
@@ -45,11 +58,13 @@ def learn(
     keep_prompt: bool = False,
     checkpoint: Checkpoint | None = None,
     progress: Watcher | None = None,
+    preview: Preview | None = None,
 ) -> Delta:
     """Learn one motion, called ``name``, from ``clips`` of the backbone's size, which ``prompt`` describes.
 
     The prompt is made appearance-invariant unless ``keep_prompt`` or the recipe says otherwise. Nothing is
-    stored but checkpoints; the caller saves the delta and then clears them.
+    stored but checkpoints; the caller saves the delta and then clears them. The motion is the same with
+    ``preview`` and without.
 
     Raises:
         ClipError: a clip has another size or number of frames.
@@ -70,8 +85,21 @@ def learn(
         latents = [_encoded(backbone, clip) for clip in clips]
         embedding = backbone.embed([used])
         inverted, seconds = _inverted(backbone, latents, recipe.inversion_steps, checkpoint, progress)
+
+        def show(done: int) -> None:
+            if preview and done % preview.every == 0:
+                start = _start(backbone, DEFAULT_NOISE, inverted, seed)
+                preview.show(done, _video(backbone, used, start, steps=PREVIEW_STEPS))
+
         learned = train(
-            backbone, latents, embedding, recipe, seed=seed, progress=progress, checkpoint=checkpoint
+            backbone,
+            latents,
+            embedding,
+            recipe,
+            seed=seed,
+            progress=progress,
+            checkpoint=checkpoint,
+            after_step=show,
         )
     card = Card(
         name=name,
@@ -121,20 +149,11 @@ def generate(
         UsageError, Diverged, OutOfMemory: see there.
     """
     with device.memory_explained("generate this video"), attached(backbone, deltas):
-        generator = device.generator(seed)
-        random = torch.randn(1, *backbone.latent_shape, generator=generator)
-        inverted = _one_of(deltas[0][0].start_noise, generator) if deltas else None
-        start = start_noise(noise or (DEFAULT_NOISE if deltas else "random"), inverted, random)
-        latents = sample(
-            backbone,
-            backbone.embed([prompt]),
-            start,
-            steps=steps,
-            guidance=guidance,
-            negative_embedding=backbone.embed([negative]),
-            progress=progress,
+        inverted = deltas[0][0].start_noise if deltas else None
+        start = _start(backbone, noise or (DEFAULT_NOISE if deltas else "random"), inverted, seed)
+        return _video(
+            backbone, prompt, start, steps=steps, guidance=guidance, negative=negative, progress=progress
         )
-        return Clip(backbone.decode(latents), backbone.spec.fps)
 
 
 def file_sizes(backbone: Backbone, recipe: Recipe, clips: int) -> tuple[int, int]:
@@ -196,9 +215,36 @@ def _inverted(
     return noise, float(seconds)
 
 
-def _one_of(noises: Tensor, generator: torch.Generator) -> Tensor:
-    """One of (K, C, F, h, w), as (1, C, F, h, w)."""
-    return noises[int(torch.randint(len(noises), (1,), generator=generator))][None]
+def _video(
+    backbone: Backbone,
+    prompt: str,
+    start: Tensor,
+    *,
+    steps: int,
+    guidance: float = GUIDANCE,
+    negative: str = "",
+    progress: Watcher | None = None,
+) -> Clip:
+    """What the network as it is now makes of ``prompt`` and the noise ``start``."""
+    latents = sample(
+        backbone,
+        backbone.embed([prompt]),
+        start,
+        steps=steps,
+        guidance=guidance,
+        negative_embedding=backbone.embed([negative]),
+        progress=progress,
+    )
+    return Clip(backbone.decode(latents), backbone.spec.fps)
+
+
+def _start(backbone: Backbone, noise: str, inverted: Tensor | None, seed: int) -> Tensor:
+    """The start noise of one video, (1, C, F, h, w); the seed chooses one of ``inverted`` (K, C, F, h, w)."""
+    generator = device.generator(seed)
+    random = torch.randn(1, *backbone.latent_shape, generator=generator)
+    if inverted is not None:
+        inverted = inverted[int(torch.randint(len(inverted), (1,), generator=generator))][None].float()
+    return start_noise(noise, inverted, random)
 
 
 def _preview(clip: Clip) -> Tensor:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -48,12 +48,14 @@ def train(
     seed: int,
     progress: Watcher | None = None,
     checkpoint: Checkpoint | None = None,
+    after_step: Callable[[int], None] | None = None,
 ) -> Trained:
     """Learn from ``latents``, one (1, C, F, h, w) for each clip, described by ``embedding`` (1, L, D).
 
     Each step draws a clip, a timestep and noise from one generator with the seed. The network is as before
     afterwards, however this ends. Stopped by ``progress``, the state goes to ``checkpoint``; a resumed run
-    gives the very result of an uninterrupted one.
+    gives the very result of an uninterrupted one. ``after_step`` is called with the number of steps done, the
+    network being as it is then; what it does there changes nothing.
 
     Raises:
         Diverged: the loss or a weight is no longer finite, or too large to store; nothing is returned.
@@ -76,6 +78,8 @@ def train(
                 state.save(checkpoint, step + 1, seed)
             if stopped:
                 raise stopped
+            if after_step:
+                after_step(step + 1)
         tensors = {key: value.cpu() for key, value in trainable.tensors().items()}
         _require_usable(tensors.values())
         loss = state.recent_loss(recipe.steps, LOSS_OVER)

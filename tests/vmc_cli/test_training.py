@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import time
 
 import pytest
@@ -160,6 +161,25 @@ def test_each_step_is_told_and_some_with_the_loss(learn):
     assert len(watched.losses) == 23
     assert [step for step, loss in enumerate(watched.losses, 1) if loss is not None] == [10, 20, 23]
     assert 0 < trained.loss < 2
+
+
+def test_after_each_step_the_network_is_seen_as_it_is_and_the_state_is_safe(learn, tiny_backbone, tmp_path):
+    checkpoint, seen = Checkpoint(tmp_path / "walk", every=1), []
+    noise = torch.randn(1, *tiny_backbone.latent_shape, generator=generator(3))
+
+    def look(done):
+        assert checkpoint_steps(checkpoint)[-1] == done
+        with torch.no_grad():
+            seen.append((done, tiny_backbone.predict(noise, 500, tiny_backbone.embed([""]))))
+
+    watched = learn(checkpoint=checkpoint, after_step=look)
+    assert [done for done, _ in seen] == [1, 2, 3, 4, 5, 6]
+    assert not any(torch.equal(a, b) for (_, a), (_, b) in itertools.pairwise(seen))
+    assert same(watched, learn())
+
+
+def checkpoint_steps(checkpoint):
+    return sorted(int(path.stem) for path in checkpoint.folder.iterdir())
 
 
 def test_the_loss_is_looked_at_only_when_it_is_told(learn, monkeypatch):

@@ -16,7 +16,8 @@ from registry.store import Slot, Store
 from vmc_cli import backbones, prompts, terminal
 from vmc_cli.backbones import Spec
 from vmc_cli.checkpoints import Checkpoint
-from vmc_cli.commands import options
+from vmc_cli.commands import options, previewing
+from vmc_cli.commands.previewing import Picture
 from vmc_cli.errors import OutOfMemory, Stopped, UsageError
 from vmc_cli.progress import Progress
 from vmc_cli.recipes import RECIPES, Recipe
@@ -47,6 +48,7 @@ class Wish:
     checkpoint_every: options.CheckpointEvery = Checkpoint.every
     resume: options.Resume = False
     sheet: options.Sheet = None
+    preview_every: options.PreviewEvery = None
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ def clips_of(plan: Plan) -> list[Clip]:
 def rehearse(plan: Plan, as_json: bool) -> None:
     """Say what would be learned. Reads the clips, loads no model, writes nothing."""
     name = plan.name if plan.named or plan.wish.replace else _first_free(plan.name)
+    _picture(plan.wish, name)
     clips = [
         {"file": str(path), "frames": len(clip.frames), "seconds": round(len(clip.frames) / clip.fps, 3)}
         for path, clip in zip(plan.wish.clips, clips_of(plan), strict=True)
@@ -180,6 +183,7 @@ def learned(plan: Plan) -> Card:
     if plan.prompt_used != plan.prompt:
         terminal.say(f'Learning "{plan.prompt_used}": the place is stripped, unless --keep-prompt is given.')
     with _slot(plan) as slot:
+        picture = _picture(plan.wish, slot.name)
         checkpoint = _checkpoint(plan.wish, slot.name)
         from vmc_cli import motions
 
@@ -189,6 +193,7 @@ def learned(plan: Plan) -> Card:
         checkpoint.require_space(state_size)
         for path, each in zip(plan.wish.clips, clips, strict=True):
             _warn_if_unlike(plan.spec, path, motions.reconstruction(backbone, each))
+        preview = picture.begun(clips[0], plan.prompt_used) if picture else None
         with _resumable(checkpoint):
             delta = motions.learn(
                 backbone,
@@ -201,6 +206,7 @@ def learned(plan: Plan) -> Card:
                 keep_prompt=plan.wish.keep_prompt,
                 checkpoint=checkpoint,
                 progress=Progress(),
+                preview=preview,
             )
             delta.save(slot)
         checkpoint.clear()
@@ -208,6 +214,11 @@ def learned(plan: Plan) -> Card:
             labels = [f"{source.name}: {plan.prompt_used}" for source in sources]
             clip.sheet(clips, plan.wish.sheet, labels, replace=plan.wish.replace)
         return replace(delta.card, name=slot.name)
+
+
+def _picture(wish: Wish, name: str) -> Picture | None:
+    """What shows samples while `name` is learned; a resumed run begins it anew."""
+    return previewing.planned(wish.preview_every, wish.sheet, name, force=wish.replace or wish.resume)
 
 
 def _checkpoint(wish: Wish, name: str) -> Checkpoint:

@@ -188,6 +188,15 @@ Sheet = Annotated[
     Path | None,
     typer.Option("--sheet", metavar="FILE.png", help="Also write a picture of all frames, side by side."),
 ]
+PreviewEvery = Annotated[
+    int | None,
+    typer.Option(
+        "--preview-every",
+        min=1,
+        metavar="N",
+        help="Every N steps add a sample to a picture: FILE_preview.png beside --sheet, or NAME_preview.png.",
+    ),
+]
 Strength = Annotated[
     float,
     typer.Option("--strength", metavar="X", help="How strongly motions act; 0 is not at all, 1 as learned."),

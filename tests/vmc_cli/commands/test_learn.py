@@ -126,6 +126,28 @@ def test_a_sheet_shows_the_clip_that_was_learned(run: Run, tiny: str, clip: Path
         assert sheet.size == (4 * (SIZE + 2) + 2, SIZE + 16 + 2 + 2)
 
 
+@pytest.mark.parametrize("sheet", [["--sheet", "walk.png"], ["--name", "walk"]])
+def test_samples_are_shown_while_learning(
+    *, sheet: list[str], run: Run, tiny: str, clip: Path, here: Path
+) -> None:
+    ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "3", "--preview-every", "2", *sheet)
+    assert ran.rc == 0, ran.stderr
+    assert "walk_preview.png" in ran.stderr
+    with Image.open(here / "walk_preview.png") as picture:
+        assert picture.size == (4 * (SIZE + 2) + 2, 2 * (SIZE + 16 + 2) + 2)  # the clip and one sample
+
+
+@pytest.mark.parametrize("more", [["--dry-run"], []])
+def test_another_picture_is_not_overwritten_with_samples(
+    *, more: list[str], run: Run, tiny: str, clip: Path, here: Path, store: Store
+) -> None:
+    (here / "seagull_walk_preview.png").write_bytes(b"precious")
+    ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--preview-every", "2", *more)
+    assert ran.rc == 6
+    assert (here / "seagull_walk_preview.png").read_bytes() == b"precious"
+    assert not store.entries()
+
+
 @pytest.mark.parametrize(("sheet", "rc"), [("sheet.jpg", 2), ("nowhere/sheet.png", 5), ("taken.png", 6)])
 def test_a_sheet_that_cannot_be_written_is_refused_before_learning(
     *, sheet: str, rc: int, run: Run, tiny: str, clip: Path, here: Path, store: Store

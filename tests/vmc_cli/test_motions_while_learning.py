@@ -1,17 +1,19 @@
-"""Learning that was stopped goes on where it was, at no cost, and gives what it would have given."""
+"""Learning that is looked at, or stopped and resumed, gives what it would have given, at no further cost."""
 
 import dataclasses
 import time
 
+import numpy as np
 import pytest
 import torch
 
 from tests.vmc_cli.conftest import fingerprint
-from tests.vmc_cli.test_motions import RECIPE, clip, learned
+from tests.vmc_cli.test_motions import RECIPE, clip, generated, learned
 from tests.vmc_cli.test_training import Watched
-from vmc_cli import training
+from vmc_cli import motions, training
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.errors import IncompatibleError, Stopped
+from vmc_cli.motions import Preview
 
 
 @pytest.fixture
@@ -92,3 +94,31 @@ def test_a_checkpoint_of_another_clip_prompt_or_seed_is_refused(tiny_backbone, t
     learned(tiny_backbone, checkpoint=checkpoint)
     with pytest.raises(IncompatibleError, match="another clip, prompt, recipe or seed"):
         learned(tiny_backbone, **change, checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize("rank", [2, None])
+def test_a_motion_is_the_same_whether_somebody_looks_while_it_is_learned_or_not(
+    tiny_backbone, rank, monkeypatch
+):
+    monkeypatch.setattr(motions, "PREVIEW_STEPS", 2)
+    recipe, seen = RECIPE.adjusted({"rank": rank, "steps": 5}), []
+    shown = learned(tiny_backbone, recipe=recipe, preview=Preview(2, lambda *sample: seen.append(sample)))
+    alone = learned(tiny_backbone, recipe=recipe)
+    assert all(torch.equal(shown.tensors[key], alone.tensors[key]) for key in alone.tensors)
+    assert shown.card.loss == alone.card.loss
+    assert [steps for steps, _ in seen] == [2, 4]
+    assert seen[0][1].frames.shape == (4, 32, 32, 3)
+    assert not np.array_equal(seen[0][1].frames, seen[1][1].frames)
+
+
+def test_what_is_seen_at_the_end_of_learning_is_what_is_generated(exact_backbone):
+    recipe, seen = RECIPE.adjusted({"learning_rate": 0.2}), []
+    preview = Preview(3, lambda *sample: seen.append(sample))
+    delta = learned(exact_backbone, recipe=recipe, seed=4, preview=preview)
+    [(_, sample)] = seen
+    wishes = {"prompt": delta.card.prompt_used, "seed": 4, "steps": motions.PREVIEW_STEPS}
+    later, untaught = (
+        generated(exact_backbone, deltas=[(delta, strength)], **wishes).astype(int) for strength in (1.0, 0.0)
+    )
+    assert np.abs(sample.frames - later).max() <= 1  # weights are stored in half precision
+    assert np.abs(sample.frames - untaught).max() > 8
