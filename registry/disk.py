@@ -38,7 +38,12 @@ def explained(path: Path, needed: int = 0) -> Iterator[None]:
 
 
 def need_space(folder: Path, size: int) -> None:
-    """Raise DiskError unless `folder` has room for `size` bytes. It passes where the system cannot tell."""
+    """Raise DiskError unless `folder`, which need not exist yet, has room for `size` bytes.
+
+    It passes where the system cannot tell.
+    """
+    while not os.path.isdir(folder) and folder != folder.parent:
+        folder = folder.parent
     free = _free(folder)
     if free is not None and free < size:
         raise DiskError(f"{folder} has {free:,} bytes free, and {size:,} are needed.", _MAKE_SPACE)

@@ -43,6 +43,10 @@ class Slot:
     def name(self) -> str:
         return self._path.stem
 
+    def require_space(self, size: int) -> None:
+        """Ask before the work: raises DiskError unless the disk has room for twice `size` bytes."""
+        need_space(self._path.parent, 2 * size)
+
     def publish(self, card: Card, tensors: Mapping[str, RawTensor]) -> Path:
         """Save the motion under this slot's name, whichever name the card has. Returns the file.
 
@@ -117,23 +121,22 @@ class Store:
             return card, tensors
 
     @contextmanager
-    def writing(self, name: str, replace: bool = False, *, size: int = 0) -> Iterator[Slot]:
+    def writing(self, name: str, replace: bool = False) -> Iterator[Slot]:
         """A slot for a motion called `name`, which nobody else is given meanwhile; ask before the work.
 
-        size: about how many bytes it will take, to be told now when the disk has not twice as many. A motion
-        that gives way lies in .trash for a week. Raises BadName, Exists, Busy, DiskError.
+        A motion that gives way lies in .trash for a week. Raises BadName, Exists, Busy, DiskError.
         """
-        with self._claimed(name, replace, size, iter(())) as slot:
+        with self._claimed(name, replace, iter(())) as slot:
             yield slot
 
     @contextmanager
-    def writing_new(self, name: str, *, size: int = 0) -> Iterator[Slot]:
+    def writing_new(self, name: str) -> Iterator[Slot]:
         """As writing(), with the first free one of `name`, `name_2`, `name_3`...; the slot tells which."""
         candidates = names.numbered(name)
         with ExitStack() as stack:
             for candidate in candidates:
                 with suppress(Exists, Busy):
-                    slot = stack.enter_context(self._claimed(candidate, False, size, candidates))
+                    slot = stack.enter_context(self._claimed(candidate, False, candidates))
                     break
             yield slot
 
@@ -152,12 +155,11 @@ class Store:
             return files.remove(path)
 
     @contextmanager
-    def _claimed(self, name: str, replace: bool, size: int, spares: Iterator[str]) -> Iterator[Slot]:
+    def _claimed(self, name: str, replace: bool, spares: Iterator[str]) -> Iterator[Slot]:
         path = self.path(name)
         files.make_folder(self.root)
         with files.lock(path):
             files.sweep(self.root)
-            need_space(self.root, 2 * size)
             if os.path.lexists(path) and not replace:
                 raise self._taken(name)
             yield Slot(path, replace, spares)

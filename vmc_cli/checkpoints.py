@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry import files, header
+from registry.disk import need_space
 from registry.errors import Damaged, RegistryError
 from registry.header import RawTensor
 from vmc_cli.errors import IncompatibleError
+
+KEPT = 2  # states of a run: the newest may be damaged
 
 
 @dataclass(frozen=True)
@@ -25,13 +28,17 @@ class Checkpoint:
     resume: bool = False
     about: str = ""
 
+    def require_space(self, size: int) -> None:
+        """Ask before the work: raises DiskError unless the disk has room for states of ``size`` bytes."""
+        need_space(self.folder, (KEPT + 1 - len(self._states())) * size)  # one more while it is written
+
     def save(self, done: int, tensors: Mapping[str, RawTensor]) -> None:
-        """Write the state after ``done`` steps, then forget all but the last two. Raises DiskError."""
+        """Write the state after ``done`` steps, then forget all but the last `KEPT`. Raises DiskError."""
         metadata = {"vmc.run": self.about, "vmc.step": str(done), "vmc.sha256": _digest(tensors)}
         content = [header.compose(tensors, metadata), *(tensor.data for tensor in tensors.values())]
         files.make_folder(self.folder)
         files.publish(self.folder / f"{done:07}.safetensors", content, replace=True)
-        for old in self._states()[2:]:
+        for old in self._states()[KEPT:]:
             files.discard(old)
 
     def load(self) -> tuple[int, dict[str, RawTensor]]:

@@ -23,8 +23,7 @@ from vmc_cli.backbones.base import Backbone
 from vmc_cli.clip import Clip
 from vmc_cli.errors import IncompatibleError, NotFoundError
 from vmc_cli.lora import Lora
-from vmc_cli.noise import DEFAULT_NOISE
-from vmc_cli.recipes import ADAPTERS, BLOCKS, NOISES, VALUES, Adaptation
+from vmc_cli.recipes import ADAPTERS, BLOCKS, DEFAULT_NOISE, NOISES, VALUES, Adaptation
 
 LARGEST_WEIGHT = 1e3
 LARGEST_RANK = 1024

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
@@ -20,21 +21,36 @@ from torch import Tensor
 
 from registry.card import Card, Source
 from vmc_cli import __version__, adapters, device, prompts, tokens
+from vmc_cli.adapters import paths
 from vmc_cli.backbones.base import CLEAN, Backbone
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.clip import Clip
-from vmc_cli.delta import Delta, attached, worn
+from vmc_cli.delta import Delta, attached, from_raw, to_raw, worn
 from vmc_cli.errors import ClipError, Diverged
 from vmc_cli.lora import Lora
 from vmc_cli.noise import start_noise
-from vmc_cli.recipes import Recipe
-from vmc_cli.sampling import GUIDANCE, invert, sample
+from vmc_cli.recipes import GUIDANCE, SAMPLING_STEPS, Recipe
+from vmc_cli.sampling import invert, sample
 from vmc_cli.tokens import Token
 from vmc_cli.training import train
 from vmc_cli.watching import Watcher
 
 PREVIEW_SIDE = 64  # pixels
+PREVIEW_STEPS = 10  # of denoising while learning, which waits for them
 HIDDEN = 0.3  # of the noising: shapes can still be told, textures cannot
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Who wants to see what the network makes of the prompt while it learns.
+
+    Every so many steps ``show`` is given the number of steps done and a video: in few denoising steps, always
+    from the same noise, which is `generate`'s by default. The motion acts as it does while it is learned, so
+    motion embeddings have their values whole.
+    """
+
+    every: int
+    show: Callable[[int, Clip], None]
 
 
 def learn(
@@ -51,12 +67,14 @@ def learn(
     others: Sequence[tuple[Clip, str]] = (),
     checkpoint: Checkpoint | None = None,
     progress: Watcher | None = None,
+    preview: Preview | None = None,
 ) -> Delta:
     """Learn one motion, called ``name``, from ``clips`` of the backbone's size, which ``prompt`` describes.
 
     The prompt is made appearance-invariant unless ``keep_prompt`` or the recipe says otherwise; the model is
     told the ``token`` in it as its word. ``others`` are clips of other motions with their captions, learned
-    from as often. Nothing is stored but checkpoints; the caller saves the delta and then clears them.
+    from as often. Nothing is stored but checkpoints; the caller saves the delta and then clears them. The
+    motion is the same with ``preview`` and without.
 
     Raises:
         ClipError: a clip has another size or number of frames.
@@ -93,6 +111,7 @@ def learn(
         keep_prompt=keep_prompt,
         checkpoint=checkpoint,
         progress=progress,
+        preview=preview,
         token=token,
     )
 
@@ -108,6 +127,7 @@ def reverse(
     keep_prompt: bool = False,
     checkpoint: Checkpoint | None = None,
     progress: Watcher | None = None,
+    preview: Preview | None = None,
 ) -> Delta:
     """Learn ``motion`` backward, from the latents that it holds: no clip is needed.
 
@@ -133,6 +153,7 @@ def reverse(
         keep_prompt=keep_prompt,
         checkpoint=checkpoint,
         progress=progress,
+        preview=preview,
         token=tokens.of(motion.card),
         extra={"reversed": motion.card.name},
     )
@@ -165,22 +186,31 @@ def _learn(
     keep_prompt: bool,
     checkpoint: Checkpoint | None,
     progress: Watcher | None,
+    preview: Preview | None,
     token: Token | None,
     extra: Mapping[str, Any] = MappingProxyType({}),
 ) -> Delta:
-    began = time.monotonic()
     used = prompts.invariant(prompt) if recipe.invariant_prompt and not keep_prompt else prompt
     if checkpoint:
-        checkpoint = replace(checkpoint, about=f"{footage.digest} {json.dumps(used)}")
+        if not checkpoint.resume:
+            checkpoint.clear()
+        # What lies there from now on belongs to this run.
+        checkpoint = replace(checkpoint, about=f"{footage.digest} {json.dumps(used)}", resume=True)
     latents = footage.latents
     with device.memory_explained("learn this motion"):
         told = tokens.spoken(used, [token] if token else [])
         embedding = backbone.embed([told])
         words = adapters.Words(backbone, told, token.word) if token and recipe.trains_token else None
-        # The clip's noise belongs to the network as it was, so it is the same for every motion of the clip.
-        inverted = [
-            invert(backbone, each, steps=recipe.inversion_steps, progress=progress) for each in latents
-        ]
+        inverted, seconds = _inverted(backbone, latents, recipe.inversion_steps, checkpoint, progress)
+
+        def show(done: int) -> None:
+            if preview and done % preview.every == 0:
+                start = _start(backbone, recipe.noise_for(len(latents)), inverted, seed)
+                with torch.no_grad():
+                    said = words.embedding() if words else embedding
+                negative = backbone.embed([""])
+                preview.show(done, _video(backbone, said, negative, start, steps=PREVIEW_STEPS))
+
         learned = train(
             backbone,
             [*latents, *footage.changed],
@@ -191,6 +221,7 @@ def _learn(
             words=words,
             progress=progress,
             checkpoint=checkpoint,
+            after_step=show,
         )
     card = Card(
         name=name,
@@ -208,13 +239,13 @@ def _learn(
         sources=footage.sources,
         versions={"vmc": __version__, **{each: version(each) for each in ("torch", "diffusers", "peft")}},
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        seconds=round(time.monotonic() - began, 1),
+        seconds=round(seconds + learned.seconds, 1),
         loss=learned.loss,
         steps=learned.steps,
         extra={**extra, **(token.extra() if token else {})},
     )
     weights = {key: value.half() for key, value in learned.tensors.items()}
-    kept = {"start_noise": torch.cat(inverted).half().cpu(), "latents": torch.cat(latents).half().cpu()}
+    kept = {"start_noise": inverted, "latents": torch.cat(latents).half().cpu()}
     delta = Delta(card, {**weights, **kept, "preview": footage.preview})
     delta.adapter(backbone)  # what could not be used is not handed out
     return delta
@@ -227,8 +258,8 @@ def generate(
     deltas: Sequence[tuple[Delta, float]] = (),
     subjects: Sequence[tuple[Lora, float]] = (),
     noise: str | None = None,
-    steps: int = 50,
-    guidance: float | None = None,
+    steps: int = SAMPLING_STEPS,
+    guidance: float = GUIDANCE,
     negative: str = "",
     seed: int = 0,
     progress: Watcher | None = None,
@@ -239,20 +270,17 @@ def generate(
 
     It starts from ``noise`` (see `noise.start_noise`; by default what the first motion's method starts from,
     without a motion random), made from the first motion; where that was learned from several clips, the seed
-    chooses one. ``guidance`` None
-    is `sampling.GUIDANCE`.
+    chooses one.
 
     Raises:
         IncompatibleError, Damaged: a motion does not belong to this backbone, or is not whole.
         UsageError, Diverged, OutOfMemory: see there.
     """
-    guidance = GUIDANCE if guidance is None else guidance
     explained = device.memory_explained("generate this video")
     with explained, worn(backbone, subjects), attached(backbone, deltas):
-        generator = device.generator(seed)
-        random = torch.randn(1, *backbone.latent_shape, generator=generator)
-        inverted = _one_of(deltas[0][0].start_noise, generator) if deltas else None
-        start = start_noise(noise or (deltas[0][0].noise if deltas else "random"), inverted, random)
+        first = deltas[0][0] if deltas else None
+        chosen = noise or (first.noise if first else "random")
+        start = _start(backbone, chosen, first.start_noise if first else None, seed)
         said = [token for delta, _ in deltas if (token := tokens.of(delta.card))]
         vectors = {
             word: value
@@ -260,16 +288,28 @@ def generate(
             for word, value in delta.vectors(backbone, strength).items()
         }
         embed = partial(backbone.embed_with, vectors=vectors) if vectors else backbone.embed
-        latents = sample(
+        return _video(
             backbone,
             embed([tokens.spoken(prompt, said)]),
+            embed([tokens.spoken(negative, said)]),
             start,
             steps=steps,
             guidance=guidance,
-            negative_embedding=embed([tokens.spoken(negative, said)]),
             progress=progress,
         )
-        return Clip(backbone.decode(latents), backbone.spec.fps)
+
+
+def file_sizes(backbone: Backbone, recipe: Recipe, clips: int, others: int = 0) -> tuple[int, int]:
+    """Bytes of a motion and of a checkpoint while it is learned, but for their headers: an estimate.
+
+    ``others`` is how many clips of other motions are learned from.
+    """
+    weights = sum(map(math.prod, adapters.place(backbone, recipe.adaptation).shapes().values()))
+    looks = paths.size(backbone, recipe.aside, clips * (1 + recipe.augmented) + others)
+    noise_and_latents = 2 * clips * math.prod(backbone.latent_shape)
+    preview = backbone.frames * PREVIEW_SIDE**2 * 3
+    # float16; float32 with two moments each
+    return 2 * (weights + noise_and_latents) + preview, 3 * 4 * (weights + looks)
 
 
 @torch.no_grad()
@@ -296,9 +336,62 @@ def _encoded(backbone: Backbone, clip: Clip) -> Tensor:
     return latents
 
 
-def _one_of(noises: Tensor, generator: torch.Generator) -> Tensor:
-    """One of (K, C, F, h, w), as (1, C, F, h, w)."""
-    return noises[int(torch.randint(len(noises), (1,), generator=generator))][None]
+def _inverted(
+    backbone: Backbone,
+    latents: Sequence[Tensor],
+    steps: int,
+    checkpoint: Checkpoint | None,
+    progress: Watcher | None,
+) -> tuple[Tensor, float]:
+    """The noise of the clips, (K, C, F, h, w) float16 on the CPU, and the seconds that it took to find.
+
+    It belongs to the network as it was, so it is the same for every motion of the clips. A resumed run finds
+    both in its checkpoint.
+    """
+    began = time.monotonic()
+    if checkpoint:
+        about = f"{checkpoint.about} {backbone.revision} {steps}"
+        checkpoint = replace(checkpoint, folder=checkpoint.folder / "inverted", about=about)
+        _, kept = checkpoint.load()
+        if kept:
+            return from_raw(kept["start_noise"]), float(from_raw(kept["seconds"]))
+    found = [invert(backbone, each, steps=steps, progress=progress) for each in latents]
+    noise, seconds = torch.cat(found).half().cpu(), torch.tensor(time.monotonic() - began)
+    if checkpoint:
+        checkpoint.save(steps, {"start_noise": to_raw(noise), "seconds": to_raw(seconds)})
+    return noise, float(seconds)
+
+
+def _video(
+    backbone: Backbone,
+    embedding: Tensor,
+    negative: Tensor,
+    start: Tensor,
+    *,
+    steps: int,
+    guidance: float = GUIDANCE,
+    progress: Watcher | None = None,
+) -> Clip:
+    """What the network as it is now makes of a prompt's ``embedding`` (1, L, D) and the noise ``start``."""
+    latents = sample(
+        backbone,
+        embedding,
+        start,
+        steps=steps,
+        guidance=guidance,
+        negative_embedding=negative,
+        progress=progress,
+    )
+    return Clip(backbone.decode(latents), backbone.spec.fps)
+
+
+def _start(backbone: Backbone, noise: str, inverted: Tensor | None, seed: int) -> Tensor:
+    """The start noise of one video, (1, C, F, h, w); the seed chooses one of ``inverted`` (K, C, F, h, w)."""
+    generator = device.generator(seed)
+    random = torch.randn(1, *backbone.latent_shape, generator=generator)
+    if inverted is not None:
+        inverted = inverted[int(torch.randint(len(inverted), (1,), generator=generator))][None].float()
+    return start_noise(noise, inverted, random)
 
 
 def _preview(clip: Clip) -> Tensor:

@@ -13,9 +13,6 @@ from torch import Generator, Tensor
 from vmc_cli.errors import UsageError
 from vmc_cli.recipes import NOISES
 
-DEFAULT_NOISE = "motion"
-"""Start of a video that follows a motion; without a motion it is random noise."""
-
 BLEND_SHARE = 0.5  # of the variance that the inverted noise gives (MotionDirector, one clip)
 LOW_PASS = 4  # rows and columns that share one low-frequency value (DMT)
 

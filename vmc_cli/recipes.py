@@ -19,6 +19,15 @@ TIMESTEPS = ("uniform", "early")
 NOISES = ("inverted", "blend", "low-frequency", "motion", "random")
 """What generation can start from; ``noise.start_noise`` makes it."""
 
+DEFAULT_NOISE = "motion"
+"""Start of a video that follows a motion, unless its method has another; without one it is random."""
+
+SAMPLING_STEPS = 50
+"""Denoising steps of a video by default."""
+
+GUIDANCE = 7.5
+"""How far from the negative prompt by default."""
+
 ADAPTERS = ("weights", "embedding")
 """How a method changes what it trains; `adapters.ADAPTERS` holds the classes."""
 
@@ -93,7 +102,7 @@ class Recipe:
     adapter: str = "weights"
     blocks: str = "all"
     values: str = "kept"
-    noise: str = "motion"
+    noise: str = DEFAULT_NOISE
     noise_of_several: str = ""
     kind: str = ""
     aside: tuple[str, ...] = ()
@@ -155,6 +164,10 @@ class Recipe:
     def roles(self) -> tuple[str, ...]:
         """The roles of the layers trained, each once, in order."""
         return tuple(dict.fromkeys(entry.partition("/")[0] for entry in self.trains))
+
+    def noise_for(self, clips: int) -> str:
+        """What generation starts from by default when so many clips were learned."""
+        return (self.noise_of_several if clips > 1 else "") or self.noise
 
     def to_card(self) -> dict[str, Any]:
         """As JSON-ready values: tuples become lists."""

@@ -9,9 +9,6 @@ from vmc_cli.backbones.base import CLEAN, Backbone
 from vmc_cli.errors import Diverged
 from vmc_cli.watching import Unwatched, Watcher
 
-GUIDANCE = 7.5
-"""How far from the negative prompt by default."""
-
 
 @torch.no_grad()
 def sample(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,11 +34,15 @@ Example = tuple[Tensor, Callable[[], Tensor]]
 
 @dataclass(frozen=True)
 class Trained:
-    """What learning gives: float32 tensors on the CPU keyed as `Adapter.shapes` tells, and how it went."""
+    """What learning gives: float32 tensors on the CPU keyed as `Adapter.shapes` tells, and how it went.
+
+    ``seconds`` are those of all steps, also of the earlier parts of a resumed run.
+    """
 
     tensors: dict[str, Tensor]
     loss: float
     steps: int
+    seconds: float
 
 
 def train(
@@ -51,6 +56,7 @@ def train(
     words: adapters.Words | None = None,
     progress: Watcher | None = None,
     checkpoint: Checkpoint | None = None,
+    after_step: Callable[[int], None] | None = None,
 ) -> Trained:
     """Learn from ``latents``, one (1, C, F, h, w) for each clip, described by ``embedding`` (1, L, D).
 
@@ -59,7 +65,8 @@ def train(
 
     Each step draws a clip, a timestep and noise from one generator with the seed. The network is as before
     afterwards, however this ends. Stopped by ``progress``, the state goes to ``checkpoint``; a resumed run
-    gives the very result of an uninterrupted one.
+    gives the very result of an uninterrupted one. ``after_step`` is called with the number of steps done, the
+    network being as it is then; what it does there changes nothing.
 
     Raises:
         Diverged: the loss or a weight is no longer finite, or too large to store; nothing is returned.
@@ -97,10 +104,13 @@ def train(
                 state.save(checkpoint, step + 1, seed)
             if stopped:
                 raise stopped
+            if after_step:
+                after_step(step + 1)
         learned = {**trainable.tensors(), **(words.tensors() if words else {})}
         tensors = {key: value.cpu() for key, value in learned.items()}
         _require_usable(tensors.values())
-        return Trained(tensors, state.recent_loss(recipe.steps, LOSS_OVER), recipe.steps)
+        loss = state.recent_loss(recipe.steps, LOSS_OVER)
+        return Trained(tensors, loss, recipe.steps, time.monotonic() - state.began)
 
 
 @dataclass(frozen=True)
@@ -149,6 +159,7 @@ class _State:
         recipe: Recipe,
         generator: torch.Generator,
     ) -> None:
+        self.began = time.monotonic()
         self.generator = generator
         self.losses = torch.zeros(recipe.steps, device=backbone.device)
         self._parameters = parameters
@@ -192,6 +203,7 @@ class _State:
             for name, mine in self._tensors():
                 mine.copy_(tensors[name])
         self.generator.set_state(tensors["generator"])
+        self.began -= float(tensors["seconds"])
         if self._scaler.is_enabled():
             scale, growth = tensors["scaler"].tolist()
             self._scaler.load_state_dict(
@@ -204,6 +216,7 @@ class _State:
         _require_usable(self._parameters.values())
         tensors = dict(self._tensors())
         tensors["generator"] = self.generator.get_state()
+        tensors["seconds"] = torch.tensor(time.monotonic() - self.began)
         if self._scaler.is_enabled():
             scaler = self._scaler.state_dict()
             tensors["scaler"] = torch.tensor([scaler["scale"], float(scaler["_growth_tracker"])])

@@ -9,6 +9,7 @@ from typing import Any
 
 from vmc_cli.backbones.sprites import drawing, world
 from vmc_cli.clip import Clip
+from vmc_cli.recipes import GUIDANCE, SAMPLING_STEPS
 
 N = world.FRAMES
 Way = tuple[tuple[float, float], ...]
@@ -104,8 +105,8 @@ class Row:
     strength: float = 1.0
     keep_prompt: bool = False
     motion: bool = True
-    guidance: float | None = None
-    steps: int = 50
+    guidance: float = GUIDANCE
+    steps: int = SAMPLING_STEPS
 
 
 _SPATIAL = tuple(

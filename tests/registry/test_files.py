@@ -139,9 +139,17 @@ def test_a_full_disk_is_told_with_bytes_needed_and_free(path: Path, monkeypatch:
 
 def test_room_can_be_asked_for_beforehand(tmp_path: Path) -> None:
     need_space(tmp_path, 1)
-    need_space(tmp_path / "missing", 1 << 60)
-    with pytest.raises(DiskError, match=r"1,152,921,504,606,846,976"):
-        need_space(tmp_path, 1 << 60)
+    need_space(tmp_path / "missing" / "below", 1)
+    for folder in (tmp_path, tmp_path / "missing" / "below"):
+        with pytest.raises(DiskError, match=r"1,152,921,504,606,846,976"):
+            need_space(folder, 1 << 60)
+
+
+def test_a_disk_that_cannot_tell_its_room_is_no_obstacle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing(monkeypatch, "statvfs", errno.ENOSYS)
+    need_space(tmp_path, 1 << 60)
 
 
 # adopt, move, remove

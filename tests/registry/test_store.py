@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import safetensors.numpy
@@ -400,10 +401,19 @@ def test_a_registry_that_is_a_file_or_too_deep_is_a_clean_error(tmp_path: Path) 
 
 
 def test_too_little_room_is_told_before_the_work(store: Store) -> None:
-    with pytest.raises(DiskError, match="needed"), store.writing("a", size=1 << 60):
-        pytest.fail("work began")
-    with store.writing("a", size=1000) as slot:
+    with store.writing("a") as slot:
+        with pytest.raises(DiskError, match="needed"):
+            slot.require_space(1 << 60)
+        slot.require_space(1000)
         slot.publish(CARD, tensors())
+
+
+def test_twice_the_room_is_asked_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=2, f_frsize=500))
+    with store.writing("a") as slot:
+        slot.require_space(500)
+        with pytest.raises(DiskError, match="1,000 bytes free, and 1,002 are needed"):
+            slot.require_space(501)
 
 
 def test_the_default_store_is_in_vmc_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
 import dataclasses
+import os
+from types import SimpleNamespace
 
 import pytest
 
+from registry.errors import DiskError
 from registry.header import RawTensor
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.errors import IncompatibleError
@@ -74,6 +77,16 @@ def test_a_state_of_another_run_is_refused(checkpoint):
     with pytest.raises(IncompatibleError, match="another clip") as caught:
         dataclasses.replace(checkpoint, about="that run").load()
     assert "--resume" in caught.value.hint
+
+
+def test_room_is_asked_for_what_is_still_to_be_written(checkpoint, monkeypatch):
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=3, f_frsize=100))
+    checkpoint.require_space(100)
+    with pytest.raises(DiskError, match="300 bytes free, and 303 are needed"):
+        checkpoint.require_space(101)
+    checkpoint.save(50, STATE)
+    checkpoint.save(100, STATE)
+    checkpoint.require_space(300)
 
 
 def test_a_cleared_run_is_gone(checkpoint):

@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 
 import pytest
+import safetensors.numpy
 import torch
 
 from tests.vmc_cli.conftest import fingerprint
 from tests.vmc_cli.test_delta import predicted
 from tests.vmc_cli.test_motions import clip
 from vmc_cli import adapters
+from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.delta import attached
 from vmc_cli.device import generator
-from vmc_cli.motions import generate, learn
+from vmc_cli.motions import Preview, file_sizes, generate, learn
 from vmc_cli.recipes import KINDS, RECIPES
 from vmc_cli.tokens import Token
 
@@ -123,6 +125,26 @@ def test_the_network_is_bit_for_bit_as_before_and_strength_0_leaves_it_alone(tin
 def test_a_video_can_be_made_with_it(tiny_backbone, method):
     video = generate(tiny_backbone, "a cat", deltas=[(learned(tiny_backbone, method), 1.0)], steps=1)
     assert video.frames.shape == (4, 32, 32, 3)
+
+
+@EVERY
+def test_its_files_have_the_size_that_is_told_before_learning(tiny_backbone, method, tmp_path):
+    checkpoint = Checkpoint(tmp_path, every=1)
+    seen, recipe = [], quick(method)
+    preview = Preview(1, lambda *sample: seen.append(sample))
+    wishes = {"name": "walk", "prompt": "a bird is walking", "recipe": recipe, "seed": 0}
+    delta = learn(tiny_backbone, [clip(1)], checkpoint=checkpoint, preview=preview, **wishes)
+    assert all(
+        torch.equal(delta.tensors[key], value)
+        for key, value in learned(tiny_backbone, method).tensors.items()
+    )
+    assert [steps for steps, _ in seen] == [1]
+    motion_size, state_size = file_sizes(tiny_backbone, recipe, clips=1)
+    written = sum(tensor.nbytes for tensor in delta.tensors.values())
+    assert 0 <= motion_size - written <= 4 * 3 * (64**2 - 32**2)
+    [state] = checkpoint.folder.glob("*.safetensors")
+    kept = safetensors.numpy.load_file(state).values()
+    assert 0 < sum(tensor.nbytes for tensor in kept) - state_size < 10_000
 
 
 def test_a_tokens_vectors_are_learned_and_saved_only_where_the_recipe_says_so(tiny_backbone):

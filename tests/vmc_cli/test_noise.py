@@ -92,7 +92,6 @@ def test_a_size_that_does_not_divide_by_four_works():
 def test_every_noise_that_a_command_may_name_exists(inverted, random):
     for kind in recipes.NOISES:
         assert noise.start_noise(kind, inverted, random).shape == SHAPE
-    assert noise.DEFAULT_NOISE in recipes.NOISES
     with pytest.raises(UsageError, match="No start noise"):
         noise.start_noise("pink", inverted, random)
 

@@ -3,7 +3,6 @@ import types
 import pytest
 import torch
 
-from vmc_cli import sampling
 from vmc_cli.backbones.base import CLEAN, Schedule
 from vmc_cli.device import generator
 from vmc_cli.errors import Diverged, Stopped, UsageError
@@ -149,7 +148,3 @@ def test_a_real_network_gives_the_same_video_twice_and_inverts_nearly(exact_back
     noise = invert(exact_backbone, video, steps=100)
     back = plain(exact_backbone, noise, 100)
     assert (back - video).abs().mean() < 0.1 * video.abs().mean()
-
-
-def test_the_default_guidance_is_a_number():
-    assert sampling.GUIDANCE >= 1

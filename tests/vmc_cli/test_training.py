@@ -1,4 +1,6 @@
 import dataclasses
+import itertools
+import time
 
 import pytest
 import torch
@@ -161,6 +163,25 @@ def test_each_step_is_told_and_some_with_the_loss(learn):
     assert 0 < trained.loss < 2
 
 
+def test_after_each_step_the_network_is_seen_as_it_is_and_the_state_is_safe(learn, tiny_backbone, tmp_path):
+    checkpoint, seen = Checkpoint(tmp_path / "walk", every=1), []
+    noise = torch.randn(1, *tiny_backbone.latent_shape, generator=generator(3))
+
+    def look(done):
+        assert checkpoint_steps(checkpoint)[-1] == done
+        with torch.no_grad():
+            seen.append((done, tiny_backbone.predict(noise, 500, tiny_backbone.embed([""]))))
+
+    watched = learn(checkpoint=checkpoint, after_step=look)
+    assert [done for done, _ in seen] == [1, 2, 3, 4, 5, 6]
+    assert not any(torch.equal(a, b) for (_, a), (_, b) in itertools.pairwise(seen))
+    assert same(watched, learn())
+
+
+def checkpoint_steps(checkpoint):
+    return sorted(int(path.stem) for path in checkpoint.folder.iterdir())
+
+
 def test_the_loss_is_looked_at_only_when_it_is_told(learn, monkeypatch):
     looks = []
     original = torch.Tensor.item
@@ -186,6 +207,25 @@ def test_a_resumed_run_gives_the_very_result_of_an_uninterrupted_one(learn, tmp_
     assert watched.stages == [("Learning", 6 - stop)]
     assert same(resumed, whole)
     assert resumed.loss == whole.loss
+
+
+def test_the_seconds_of_a_resumed_run_are_those_of_all_its_parts(learn, tmp_path, monkeypatch):
+    now = 500.0
+
+    class Timed(Watched):
+        def step(self, loss=None):
+            nonlocal now
+            now += 10.0
+            super().step(loss)
+
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    checkpoint = Checkpoint(tmp_path / "walk")
+    assert learn(progress=Timed()).seconds == 60.0
+    with pytest.raises(Stopped):
+        learn(progress=Timed(stop_after=4), checkpoint=checkpoint)
+    now += 5000.0
+    resuming = dataclasses.replace(checkpoint, resume=True)
+    assert learn(progress=Timed(), checkpoint=resuming).seconds == 60.0
 
 
 def test_a_killed_run_goes_on_from_its_last_checkpoint(learn, tmp_path, monkeypatch):

@@ -45,6 +45,11 @@ class Paths:
             yield
 
 
+def size(backbone: Backbone, aside: Sequence[str], clips: int) -> int:
+    """How many numbers are in the paths of ``clips`` clips."""
+    return clips * RANK * sum(sum(site.layer.weight.shape) for site in backbone.sites_for(aside))
+
+
 def _factors(site: Site, generator: Generator) -> tuple[nn.Parameter, nn.Parameter]:
     outputs, inputs = site.layer.weight.shape
     bound, device = inputs**-0.5, site.layer.weight.device

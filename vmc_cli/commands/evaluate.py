@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,7 @@ import typer
 from registry.store import Store
 from vmc_cli import terminal
 from vmc_cli.commands import options
-from vmc_cli.errors import NotFoundError, VmcError
+from vmc_cli.errors import VmcError
 
 if TYPE_CHECKING:
     from vmc_cli.clip import Clip
@@ -70,9 +69,7 @@ def command(
     """
     options.finite("--copy-threshold", copy_threshold)
     options.sheet(sheet, force=force)
-    for each in (*videos, *([clip_model] if clip_model else ())):
-        if not os.path.lexists(each):
-            raise NotFoundError(f"There is no file {each}.", "Check the path; put quotes around it.")
+    options.existing("file", [*videos, *([clip_model] if clip_model else [])])
     store = Store.default()
     card = store.card(motion)
 

@@ -21,7 +21,7 @@ from vmc_cli.commands import options
 from vmc_cli.errors import ExistsError, IncompatibleError, UsageError
 from vmc_cli.lora import Lora
 from vmc_cli.progress import Progress
-from vmc_cli.recipes import NOISES
+from vmc_cli.recipes import GUIDANCE, NOISES, SAMPLING_STEPS
 
 if TYPE_CHECKING:
     from vmc_cli.clip import Clip
@@ -31,22 +31,19 @@ SUFFIXES = (".mp4", ".gif", ".webp")
 
 @dataclass(frozen=True)
 class Wish:
-    """What the command line asks to see, as it was given."""
+    """How the command line asks for videos, as it was given: the options of generate and style."""
 
-    prompt: str
-    motions: tuple[str, ...] = ()
-    subjects: tuple[str, ...] = ()
-    backbone: str | None = None
-    noise: str | None = None
-    steps: int = 50
-    guidance: float | None = None
-    negative: str = ""
-    seed: int = 0
-    count: int = 1
-    out: Path | None = None
-    strength: float = 1.0
-    sheet: Path | None = None
-    force: bool = False
+    subject: options.Subject = None
+    noise: options.Noise = None
+    steps: options.SamplingSteps = SAMPLING_STEPS
+    guidance: options.Guidance = GUIDANCE
+    negative: options.Negative = ""
+    seed: options.Seed = 0
+    count: options.Count = 1
+    out: options.Out = None
+    strength: options.Strength = 1.0
+    sheet: options.Sheet = None
+    force: options.Force = False
 
 
 @dataclass(frozen=True)
@@ -61,35 +58,40 @@ class Plan:
     subjects: tuple[tuple[Lora, float], ...] = ()
 
 
-def planned(wish: Wish) -> Plan:
-    """Check a wish without loading a model. Raises what the commands promise, all of it cheap."""
-    prompt = options.worded("prompt", wish.prompt)
+def planned(wish: Wish, prompt: str, *, motions: Sequence[str], backbone: str | None) -> Plan:
+    """Check a wish without loading a model. Raises what the commands promise, all of it cheap.
+
+    motions: each NAME or NAME:STRENGTH. backbone: None for the one that they were learned on.
+    """
+    prompt = options.worded("prompt", prompt)
     options.finite("--guidance", wish.guidance)
     options.finite("--strength", wish.strength)
     if wish.noise is not None and wish.noise not in NOISES:
         raise UsageError(f"No start noise is called {wish.noise!r}.", f"Choose one of {', '.join(NOISES)}.")
     options.sheet(wish.sheet, force=wish.force)
-    motions = tuple(with_strength(text, wish.strength) for text in wish.motions)
-    if wish.noise not in (None, "random") and not motions:
+    named = tuple(with_strength(text, wish.strength) for text in motions)
+    if wish.noise not in (None, "random") and not named:
         raise UsageError(f"The noise {wish.noise} is made from a motion.", "Name one with --motion.")
-    if len({name for name, _ in motions}) < len(motions):
+    if len({name for name, _ in named}) < len(named):
         raise UsageError("A motion is named twice.", "Name it once, with the strength that you want.")
     store = Store.default()
-    cards = [store.card(name) for name, _ in motions]
-    spec = agreed_spec(wish.backbone, cards)
+    cards = [store.card(name) for name, _ in named]
+    spec = agreed_spec(backbone, cards)
     tokens.agreed(prompt, cards)
     targets = _targets(wish, prompt)
-    return Plan(wish, prompt, spec, motions, targets, tuple(_subject(text, spec) for text in wish.subjects))
+    return Plan(
+        wish, prompt, spec, named, targets, tuple(_subject(text, spec) for text in wish.subject or ())
+    )
 
 
-def carry_out(plan: Plan, as_json: bool) -> None:
+def carry_out(plan: Plan, *, as_json: bool) -> None:
     """Generate the videos of a plan, one a seed, and print the path of each as soon as it is written."""
     from vmc_cli import motions
     from vmc_cli.delta import Delta
-    from vmc_cli.sampling import GUIDANCE
 
     wish, store = plan.wish, Store.default()
-    guidance = GUIDANCE if wish.guidance is None else wish.guidance
+    for subject, _ in plan.subjects:
+        _warn_if_partial(subject)
     deltas = [(Delta.load(store, name), strength) for name, strength in plan.motions]
     noise = wish.noise or (deltas[0][0].noise if deltas else "random")
     backbone = backbones.load(plan.spec)
@@ -103,7 +105,7 @@ def carry_out(plan: Plan, as_json: bool) -> None:
             subjects=plan.subjects,
             noise=noise,
             steps=wish.steps,
-            guidance=guidance,
+            guidance=wish.guidance,
             negative=wish.negative,
             seed=seed,
             progress=Progress(),
@@ -113,7 +115,7 @@ def carry_out(plan: Plan, as_json: bool) -> None:
             "seed": seed,
             "noise": noise,
             "steps": wish.steps,
-            "guidance": guidance,
+            "guidance": wish.guidance,
             "negative": wish.negative,
             "backbone": plan.spec.name,
             "version": vmc_cli.__version__,
@@ -160,11 +162,13 @@ def _subject(text: str, spec: Spec) -> tuple[Lora, float]:
         strength = math.nan
     if not file.endswith(lora.SUFFIX) or not math.isfinite(strength):
         raise UsageError(f"{text!r} is no subject.", f"Write FILE{lora.SUFFIX} or FILE{lora.SUFFIX}:0.8")
-    found = lora.read(Path(file)).matched(backbones.weight_shapes(spec))
-    if found.others:
-        count, some = len(found.others), ", ".join(found.others[:3])
-        terminal.warn(f"{found.name}: {len(found.factors)} layers are used, {count} keys are not: {some}")
-    return found, strength
+    return lora.read(Path(file)).matched(backbones.weight_shapes(spec)), strength
+
+
+def _warn_if_partial(subject: Lora) -> None:
+    if subject.others:
+        count, some = len(subject.others), ", ".join(subject.others[:3])
+        terminal.warn(f"{subject.name}: {len(subject.factors)} layers are used, {count} keys are not: {some}")
 
 
 def agreed_spec(asked: str | None, cards: Sequence[Card]) -> Spec:

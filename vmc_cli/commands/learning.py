@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +16,9 @@ from registry.store import Slot, Store
 from vmc_cli import backbones, captions, prompts, recipe_file, terminal, tokens
 from vmc_cli.backbones import Spec
 from vmc_cli.checkpoints import Checkpoint
-from vmc_cli.commands import options
-from vmc_cli.errors import NotFoundError, OutOfMemory, Stopped, UsageError
+from vmc_cli.commands import options, previewing
+from vmc_cli.commands.previewing import Picture
+from vmc_cli.errors import OutOfMemory, Stopped, UsageError
 from vmc_cli.progress import Progress
 from vmc_cli.recipes import Recipe
 from vmc_cli.tokens import Token
@@ -28,32 +29,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Wish:
-    """What the command line asks to learn, as it was given."""
+    """How the command line asks to learn, as it was given: the options of learn and reverse."""
 
-    clips: list[Path]
-    prompt: str
-    name: str | None = None
-    backbone: str = options.DEFAULT_BACKBONE
-    method: str | None = "vmc"  # None: as `motion` was learned
-    kind: str | None = None
-    token: str | None = None
-    train_token: bool = False
-    regularize: Path | None = None
-    steps: int | None = None
-    learning_rate: float | None = None
-    rank: str | None = None
-    loss: str | None = None
-    stride: int | None = None
-    trim: str | None = None
-    sample_fps: float | None = None
-    keep_prompt: bool = False
-    seed: int = 0
-    replace: bool = False
-    checkpoint_every: int | None = None
-    resume: bool = False
-    sheet: Path | None = None
-    backward: bool = False
-    motion: str | None = None  # learned already, and to be learned backward, in place of clips
+    name: options.Name = None
+    kind: options.Kind = None
+    token: options.Token = None
+    train_token: options.TrainToken = False
+    regularize: options.Regularize = None
+    steps: options.Steps = None
+    learning_rate: options.LearningRate = None
+    rank: options.Rank = None
+    loss: options.Loss = None
+    stride: options.Stride = None
+    trim: options.Trim = None
+    sample_fps: options.SampleFps = None
+    keep_prompt: options.KeepPrompt = False
+    seed: options.Seed = 0
+    replace: options.Replace = False
+    checkpoint_every: options.CheckpointEvery = Checkpoint.every
+    resume: options.Resume = False
+    sheet: options.Sheet = None
+    preview_every: options.PreviewEvery = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +57,9 @@ class Plan:
     """A wish that has been checked and completed. `name` is made from the prompt unless `named`."""
 
     wish: Wish
+    clips: tuple[Path, ...]
+    motion: str | None  # learned already, and to be learned backward, in place of clips
+    backward: bool
     spec: Spec
     recipe: Recipe
     name: str
@@ -83,9 +82,8 @@ class Plan:
         }
 
 
-def carry_out(wish: Wish, *, dry_run: bool, as_json: bool) -> None:
-    """Learn as wished, or only say what would be learned; print the outcome."""
-    plan = planned(wish)
+def carry_out(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
+    """Learn as planned, or only say what would be learned; print the outcome."""
     if dry_run:
         rehearse(plan, as_json)
         return
@@ -98,42 +96,67 @@ def carry_out(wish: Wish, *, dry_run: bool, as_json: bool) -> None:
         terminal.emit(card.name)
 
 
-def planned(wish: Wish) -> Plan:
-    """Check a wish without reading a clip or loading a model. Raises UsageError, BadName, Exists and such."""
-    prompt = options.worded("prompt", wish.prompt)
+def planned(
+    wish: Wish,
+    prompt: str,
+    *,
+    clips: Sequence[Path],
+    backbone: str,
+    method: str | None,
+    motion: str | None = None,
+    backward: bool = False,
+) -> Plan:
+    """Check a wish without reading a clip or loading a model. Raises UsageError, BadName, Exists and such.
+
+    method: None for as `motion` was learned. backward: learn the frames in reverse order.
+    """
+    prompt = options.worded("prompt", prompt)
     options.finite("--learning-rate", wish.learning_rate, above=0)
     options.finite("--sample-fps", wish.sample_fps, above=0)
     options.sheet(wish.sheet, force=wish.replace)
     part = options.trimmed(wish.trim)
-    spec = backbones.find(wish.backbone)
-    if wish.motion is not None:
-        backbones.require_match(spec, Store.default().card(wish.motion))
-    recipe = _recipe(wish, spec)
+    spec = backbones.find(backbone)
+    card = Store.default().card(motion) if motion else None
+    if card:
+        backbones.require_match(spec, card)
+    recipe = _recipe(wish, spec, method, card)
     keep = wish.keep_prompt or not recipe.invariant_prompt
     used = prompt if keep else prompts.invariant(prompt)
     name = names.check(wish.name) if wish.name is not None else prompts.name_for(prompt)
     if not name:
         raise UsageError("No name can be made from this prompt.", "Name the motion with --name.")
-    for path in wish.clips:
-        if not os.path.lexists(path):
-            raise NotFoundError(f"There is no clip {path}.", "Check the path; put quotes around it.")
-    if wish.method == "token" and wish.token is None:
-        raise UsageError("The method token needs a token.", 'Add --token "V*", and say it in the prompt.')
-    if recipe.trains_token and wish.token is None and wish.motion is None:
-        raise UsageError("There is no token to train.", 'Add --token "V*", and say it in the prompt.')
-    token = _token(wish, used)
+    options.existing("clip", clips)
+    token = tokens.of(card) if card else _token(wish, used, spec)
+    if token is None and (method == "token" or recipe.trains_token):
+        problem = "The method token needs a token." if method == "token" else "There is no token to train."
+        hint = 'Add --token "V*", and say it in the prompt.'
+        raise UsageError(problem, f"Name the clip itself. {hint}" if card else hint)
     others = captions.read(wish.regularize) if wish.regularize else []
-    plan = Plan(wish, spec, recipe, name, wish.name is not None, prompt, used, part, token, others)
+    plan = Plan(
+        wish=wish,
+        clips=tuple(clips),
+        motion=motion,
+        backward=backward,
+        spec=spec,
+        recipe=recipe,
+        name=name,
+        named=wish.name is not None,
+        prompt=prompt,
+        prompt_used=used,
+        part=part,
+        token=token,
+        others=others,
+    )
     if plan.named and not wish.replace and os.path.lexists(Store.default().path(name)):
         raise Exists(f"There is a motion {name} already.", "Choose another --name, or --replace it.")
     return plan
 
 
-def _token(wish: Wish, prompt: str) -> Token | None:
+def _token(wish: Wish, prompt: str, spec: Spec) -> Token | None:
     if wish.token is None:
         return None
     taken = [entry.card for entry in Store.default().entries() if entry.card and entry.name != wish.name]
-    return tokens.chosen(wish.token, prompt, [card for card in taken if card.backbone == wish.backbone])
+    return tokens.chosen(wish.token, prompt, [card for card in taken if card.backbone == spec.name])
 
 
 def _others_of(plan: Plan) -> list[tuple[Clip, str]]:
@@ -152,7 +175,7 @@ def clips_of(plan: Plan) -> list[Clip]:
     from vmc_cli import clip
 
     spec, found = plan.spec, []
-    for path in plan.wish.clips:
+    for path in plan.clips:
         read = clip.read(
             path,
             frames=spec.frames,
@@ -166,16 +189,17 @@ def clips_of(plan: Plan) -> list[Clip]:
         elif (cut := clip.find_cut(read)) is not None:
             at = cut + ((plan.part[0] or 0.0) if plan.part else 0.0)
             terminal.warn(f"{path} cuts to another shot at {at:.1f} s; choose one shot with --trim.")
-        found.append(read.reversed() if plan.wish.backward else read)
+        found.append(read.reversed() if plan.backward else read)
     return found
 
 
 def rehearse(plan: Plan, as_json: bool) -> None:
     """Say what would be learned. Reads the clips, loads no model, writes nothing."""
     name = plan.name if plan.named or plan.wish.replace else _first_free(plan.name)
+    _picture(plan.wish, name)
     clips = [
         {"file": str(path), "frames": len(clip.frames), "seconds": round(len(clip.frames) / clip.fps, 3)}
-        for path, clip in zip(plan.wish.clips, clips_of(plan), strict=True)
+        for path, clip in zip(plan.clips, clips_of(plan), strict=True)
     ]
     recipe = plan.recipe.to_card()
     if as_json:
@@ -184,17 +208,17 @@ def rehearse(plan: Plan, as_json: bool) -> None:
             "name": name,
             "recipe": recipe,
             "clips": clips,
-            "backward": plan.wish.backward,
+            "backward": plan.backward,
         }
         terminal.emit_json({"dry_run": True, **facts, "warnings": terminal.warnings})
         return
     spec = plan.spec
-    backward = ", backward" if plan.wish.backward else ""
+    backward = ", backward" if plan.backward else ""
     terminal.emit_fields(
         [
             ("name", name),
             ("prompt", plan.prompt_used),
-            *((("motion", f"{plan.wish.motion}{backward}"),) if plan.wish.motion else ()),
+            *((("motion", f"{plan.motion}{backward}"),) if plan.motion else ()),
             *(
                 ("clip", f"{clip['file']}: {clip['frames']} frames of {clip['seconds']} s{backward}")
                 for clip in clips
@@ -216,19 +240,23 @@ def learned(plan: Plan) -> Card:
     """Read the clips, learn the motion and store it; its card. Interrupted, it says how to go on."""
     from vmc_cli import clip
 
-    if plan.wish.motion is not None:
-        return _learned_backward(plan, plan.wish.motion)
+    if plan.motion is not None:
+        return _learned_backward(plan, plan.motion)
     clips, others = clips_of(plan), _others_of(plan)
-    sources = [Source(path.absolute().name, clip.digest(path)) for path in plan.wish.clips]
+    sources = [Source(path.absolute().name, clip.digest(path)) for path in plan.clips]
     if plan.prompt_used != plan.prompt:
         terminal.say(f'Learning "{plan.prompt_used}": the place is stripped, unless --keep-prompt is given.')
     with _slot(plan) as slot:
+        picture = _picture(plan.wish, slot.name)
         checkpoint = _checkpoint(plan.wish, slot.name)
         from vmc_cli import motions
 
         backbone = backbones.load(plan.spec)
-        for path, each in zip(plan.wish.clips, clips, strict=True):
+        sizes = motions.file_sizes(backbone, plan.recipe, len(clips), len(others))
+        _require_space(slot, checkpoint, sizes)
+        for path, each in zip(plan.clips, clips, strict=True):
             _warn_if_unlike(plan.spec, path, motions.reconstruction(backbone, each))
+        preview = picture.begun(clips[0], plan.prompt_used) if picture else None
         with _resumable(checkpoint):
             delta = motions.learn(
                 backbone,
@@ -243,6 +271,7 @@ def learned(plan: Plan) -> Card:
                 others=others,
                 checkpoint=checkpoint,
                 progress=Progress(),
+                preview=preview,
             )
             delta.save(slot)
         checkpoint.clear()
@@ -258,10 +287,13 @@ def _learned_backward(plan: Plan, name: str) -> Card:
     from vmc_cli.delta import Delta
 
     motion = Delta.load(Store.default(), name)
-    _ = motion.latents  # without them there is no need to load a model
+    held = len(motion.latents)  # without them there is no need to load a model
     with _slot(plan) as slot:
+        picture = _picture(plan.wish, slot.name)
         checkpoint = _checkpoint(plan.wish, slot.name)
         backbone = backbones.load(plan.spec)
+        _require_space(slot, checkpoint, motions.file_sizes(backbone, plan.recipe, held))
+        preview = picture.begun(motion.preview.reversed(), plan.prompt_used) if picture else None
         with _resumable(checkpoint):
             delta = motions.reverse(
                 backbone,
@@ -273,6 +305,7 @@ def _learned_backward(plan: Plan, name: str) -> Card:
                 keep_prompt=plan.wish.keep_prompt,
                 checkpoint=checkpoint,
                 progress=Progress(),
+                preview=preview,
             )
             delta.save(slot)
         checkpoint.clear()
@@ -281,12 +314,24 @@ def _learned_backward(plan: Plan, name: str) -> Card:
         return replace(delta.card, name=slot.name)
 
 
+def _require_space(slot: Slot, checkpoint: Checkpoint, sizes: tuple[int, int]) -> None:
+    """Raise DiskError before the work unless there is room for a motion and a checkpoint of these `sizes`."""
+    motion, state = sizes
+    slot.require_space(motion)
+    checkpoint.require_space(state)
+
+
+def _picture(wish: Wish, name: str) -> Picture | None:
+    """What shows samples while `name` is learned; a resumed run begins it anew."""
+    return previewing.planned(wish.preview_every, wish.sheet, name, force=wish.replace or wish.resume)
+
+
 def _checkpoint(wish: Wish, name: str) -> Checkpoint:
     """Runs are kept under the motion's name, so that the same command with --resume finds its own."""
     folder = home.checkpoints_dir() / name
     if wish.resume and not folder.is_dir():
         terminal.say(f"There is no unfinished run of {name}: learning begins at the first step.")
-    checkpoint = Checkpoint(folder, every=wish.checkpoint_every or Checkpoint.every, resume=wish.resume)
+    checkpoint = Checkpoint(folder, every=wish.checkpoint_every, resume=wish.resume)
     if not wish.resume:
         checkpoint.clear()
     return checkpoint
@@ -311,7 +356,7 @@ def _warn_if_unlike(spec: Spec, path: Path, decibels: float) -> None:
         terminal.warn(f"{far} {spec.advice}")
 
 
-def _recipe(wish: Wish, spec: Spec) -> Recipe:
+def _recipe(wish: Wish, spec: Spec, method: str | None, learned: Card | None) -> Recipe:
     """The method's numbers, then the backbone's, then the user's. Raises UsageError."""
     asked: Mapping[str, Any] = {
         "steps": wish.steps,
@@ -325,12 +370,12 @@ def _recipe(wish: Wish, spec: Spec) -> Recipe:
             f"--stride {wish.stride} is too far for {spec.frames} frames.", f"Write 1 to {spec.frames - 1}."
         )
     given = {key: value for key, value in asked.items() if value is not None}
-    if wish.method is not None:
-        recipe = recipe_file.chosen(wish.method, spec.recipes, wish.kind)
-    elif wish.kind is not None:
+    if method is None and wish.kind is not None:
         raise UsageError("--kind needs a method.", "Add --method inversion.")
+    if method is None and learned is not None:
+        recipe = Recipe.from_card(learned.recipe)
     else:
-        recipe = Recipe.from_card(Store.default().card(wish.motion or "").recipe)
+        recipe = recipe_file.chosen(method or "vmc", spec.recipes, wish.kind)
     return recipe.adjusted({**given, **options.ranked(wish.rank)})
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable, Iterable
+from inspect import Signature, signature
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -33,6 +36,15 @@ def backbone_names() -> list[str]:
     from vmc_cli.backbones import BACKBONES
 
     return list(BACKBONES)
+
+
+def _noise(default: str) -> Any:
+    return typer.Option(
+        "--noise",
+        metavar="KIND",
+        autocompletion=lambda: list(recipes.NOISES),
+        help=f"What to start from: {', '.join(recipes.NOISES)}.{default}",
+    )
 
 
 Json = Annotated[
@@ -97,6 +109,27 @@ Kind = Annotated[
         help="The kind of motion, for the method inversion: object, camera or hybrid.  [default: object]",
     ),
 ]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        metavar="TEXT",
+        help='What stands for the motion in prompts: "V*" in "a person doing the V*".',
+    ),
+]
+TrainToken = Annotated[
+    bool,
+    typer.Option("--train-token", help="Learn what the token's word means, too: more exact, copies more."),
+]
+Regularize = Annotated[
+    Path | None,
+    typer.Option(
+        "--regularize",
+        metavar="FOLDER",
+        help="Clips of other motions, learned from in turn so that nothing is forgotten; captions in "
+        "captions.json, or as the files are named.",
+    ),
+]
 Steps = Annotated[
     int | None, typer.Option("--steps", min=1, metavar="N", help="Learning steps.  [default: the method's]")
 ]
@@ -148,7 +181,7 @@ Replace = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be learned; load and write nothing.")]
 CheckpointEvery = Annotated[
-    int | None,
+    int,
     typer.Option(
         "--checkpoint-every", min=1, metavar="N", help="Steps after which the run is kept for --resume."
     ),
@@ -160,21 +193,19 @@ Resume = Annotated[
 Motion = Annotated[
     str, typer.Argument(metavar="NAME", autocompletion=motion_names, help="The motion's name.")
 ]
-Noise = Annotated[
-    str | None,
+Subject = Annotated[
+    list[str] | None,
     typer.Option(
-        "--noise",
-        metavar="KIND",
-        autocompletion=lambda: list(recipes.NOISES),
-        help=f"What to start from: {', '.join(recipes.NOISES)}.",
+        "--subject",
+        metavar="FILE.safetensors[:STRENGTH]",
+        help="A look from a LoRA file of diffusers or peft, made for the same model; may be repeated.",
     ),
 ]
+Noise = Annotated[str | None, _noise("  [default: the method's own, or random without a motion]")]
+MotionsNoise = Annotated[str | None, _noise("")]
 SamplingSteps = Annotated[int, typer.Option("--steps", min=1, max=1000, metavar="N", help="Denoising steps.")]
 Guidance = Annotated[
-    float | None,
-    typer.Option(
-        "--guidance", metavar="X", help="How strictly the prompt is followed.  [default: the backbone's]"
-    ),
+    float, typer.Option("--guidance", metavar="X", help="How strictly the prompt is followed.")
 ]
 Negative = Annotated[str, typer.Option("--negative", metavar="TEXT", help="What should not be seen.")]
 Count = Annotated[
@@ -193,6 +224,15 @@ Out = Annotated[
 Sheet = Annotated[
     Path | None,
     typer.Option("--sheet", metavar="FILE.png", help="Also write a picture of all frames, side by side."),
+]
+PreviewEvery = Annotated[
+    int | None,
+    typer.Option(
+        "--preview-every",
+        min=1,
+        metavar="N",
+        help="Every N steps add a sample to a picture: FILE_preview.png beside --sheet, or NAME_preview.png.",
+    ),
 ]
 Strength = Annotated[
     float,
@@ -215,6 +255,32 @@ def is_learned(text: str) -> bool:
         return os.path.lexists(Store.default().path(text))
     except BadName:
         return False
+
+
+def spread(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` as Typer wants it: in place of its parameter `wish`, a dataclass, stand that one's fields."""
+    hints = get_type_hints(command, include_extras=True)
+    wish = hints.pop("wish")
+    fields = get_type_hints(wish, include_extras=True)
+    hints |= fields
+    inside = signature(wish).parameters.values()
+    around = [inside if own.name == "wish" else [own] for own in signature(command).parameters.values()]
+
+    def called(**given: Any) -> None:
+        command(wish=wish(**{name: given.pop(name) for name in fields}), **given)
+
+    called.__doc__, called.__annotations__ = command.__doc__, hints
+    called.__signature__ = Signature(  # type: ignore[attr-defined]
+        [each.replace(kind=each.KEYWORD_ONLY, annotation=hints[each.name]) for each in chain(*around)]
+    )
+    return called
+
+
+def existing(what: str, paths: Iterable[Path]) -> None:
+    """Raise NotFoundError unless all `paths`, each of a `what`, are there."""
+    for path in paths:
+        if not os.path.lexists(path):
+            raise NotFoundError(f"There is no {what} {path}.", "Check the path; put quotes around it.")
 
 
 def trimmed(text: str | None) -> tuple[float | None, float | None] | None:

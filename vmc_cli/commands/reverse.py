@@ -13,6 +13,7 @@ from vmc_cli.errors import UsageError
 from vmc_cli.recipes import RECIPES
 
 
+@options.spread
 def command(
     clips: Annotated[
         list[str],
@@ -33,7 +34,6 @@ def command(
             "  [default for NAME: its own prompt, backward]",
         ),
     ] = None,
-    name: options.Name = None,
     backbone: options.MotionsBackbone = None,
     method: Annotated[
         str | None,
@@ -44,20 +44,7 @@ def command(
             help="How motions are learned.  [default: vmc; for NAME: as it was learned]",
         ),
     ] = None,
-    kind: options.Kind = None,
-    steps: options.Steps = None,
-    learning_rate: options.LearningRate = None,
-    rank: options.Rank = None,
-    loss: options.Loss = None,
-    stride: options.Stride = None,
-    trim: options.Trim = None,
-    sample_fps: options.SampleFps = None,
-    keep_prompt: options.KeepPrompt = False,
-    seed: options.Seed = 0,
-    replace: options.Replace = False,
-    checkpoint_every: options.CheckpointEvery = None,
-    resume: options.Resume = False,
-    sheet: options.Sheet = None,
+    wish: learning.Wish,
     dry_run: options.DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -69,38 +56,27 @@ def command(
     """
     motion = clips[0] if len(clips) == 1 and options.is_learned(clips[0]) else None
     if motion is not None:
-        if trim is not None or sample_fps is not None:
-            raise UsageError(f"The frames of {motion} are chosen.", "Leave out --trim and --sample-fps.")
+        if any(given is not None for given in (wish.trim, wish.sample_fps, wish.token, wish.regularize)):
+            raise UsageError(
+                f"What {motion} is learned from is chosen.",
+                "Leave out --trim, --sample-fps, --token and --regularize.",
+            )
         card = Store.default().card(motion)
         prompt, backbone = prompt or _backward(card.prompt_used), backbone or card.backbone
     elif prompt is None:
         raise UsageError(
             "What happens in the clip is not said.", 'Add --prompt "a seagull is walking backward"'
         )
-    wish = learning.Wish(
+    plan = learning.planned(
+        wish,
+        prompt,
         clips=[] if motion else [Path(each) for each in clips],
         motion=motion,
-        prompt=prompt,
-        name=name,
         backbone=backbone or options.default_backbone(),
         method=method or (None if motion else "vmc"),
-        kind=kind,
-        steps=steps,
-        learning_rate=learning_rate,
-        rank=rank,
-        loss=loss,
-        stride=stride,
-        trim=trim,
-        sample_fps=sample_fps,
-        keep_prompt=keep_prompt,
-        seed=seed,
-        replace=replace,
-        checkpoint_every=checkpoint_every,
-        resume=resume,
-        sheet=sheet,
         backward=True,
     )
-    learning.carry_out(wish, dry_run=dry_run, as_json=json)
+    learning.carry_out(plan, dry_run=dry_run, as_json=json)
 
 
 def _backward(prompt: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +15,14 @@ from vmc_cli.commands import generating, learning, options
 from vmc_cli.errors import NotFoundError, UsageError
 
 
+@dataclass(frozen=True)
+class Wish(generating.Wish):
+    """As for generate, but from the clip's own noise."""
+
+    noise: options.MotionsNoise = "inverted"
+
+
+@options.spread
 def command(
     motion: Annotated[
         str,
@@ -32,16 +40,7 @@ def command(
     ] = None,
     name: options.Name = None,
     backbone: options.MotionsBackbone = None,
-    noise: options.Noise = "inverted",
-    steps: options.SamplingSteps = 50,
-    guidance: options.Guidance = None,
-    negative: options.Negative = "",
-    seed: options.Seed = 0,
-    count: options.Count = 1,
-    out: options.Out = None,
-    strength: options.Strength = 1.0,
-    sheet: options.Sheet = None,
-    force: options.Force = False,
+    wish: Wish,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -51,20 +50,6 @@ def command(
     `vmc learn CLIP --prompt TEXT` does, and its motion is kept. The path of each video is printed.
     """
     style = options.worded("style", style)
-    wish = generating.Wish(
-        prompt="",
-        backbone=backbone,
-        noise=noise,
-        steps=steps,
-        guidance=guidance,
-        negative=negative,
-        seed=seed,
-        count=count,
-        out=out,
-        strength=strength,
-        sheet=sheet,
-        force=force,
-    )
     if options.is_learned(motion):
         if prompt is not None or name is not None:
             raise UsageError(
@@ -72,27 +57,28 @@ def command(
             )
         used = Store.default().card(motion).prompt_used
     else:
-        learn = learning.planned(_to_learn(motion, prompt, name, backbone, seed))
+        learn = _to_learn(motion, prompt, name, backbone, wish.seed)
         used = learn.prompt_used
         # What would fail after learning fails before it; the motion that noise is made from is still to come.
-        generating.planned(replace(wish, prompt=prompts.styled(used, style), noise=None))
+        anyway = replace(wish, noise=None)
+        generating.planned(anyway, prompts.styled(used, style), motions=(), backbone=backbone)
         motion = learning.learned(learn).name
         terminal.say(f"The motion is kept as {motion}")
-    wish = replace(wish, prompt=prompts.styled(used, style), motions=(motion,))
-    generating.carry_out(generating.planned(wish), json)
+    plan = generating.planned(wish, prompts.styled(used, style), motions=(motion,), backbone=backbone)
+    generating.carry_out(plan, as_json=json)
 
 
 def _to_learn(
     clip: str, prompt: str | None, name: str | None, backbone: str | None, seed: int
-) -> learning.Wish:
+) -> learning.Plan:
     if not os.path.lexists(clip):
         raise NotFoundError(f"There is neither a motion nor a clip {clip}.", "vmc list shows all motions.")
     if prompt is None:
         raise UsageError(f"What happens in {clip} is not said.", 'Add --prompt "a seagull is walking", say.')
-    return learning.Wish(
+    return learning.planned(
+        learning.Wish(name=name, seed=seed),
+        prompt,
         clips=[Path(clip)],
-        prompt=prompt,
-        name=name,
         backbone=backbone or options.default_backbone(),
-        seed=seed,
+        method="vmc",
     )

@@ -13,7 +13,7 @@ from PIL import Image
 from registry.store import Store
 from tests.vmc_cli.commands.conftest import Run, parsed
 from tests.vmc_cli.conftest import SIZE, tiny_spec
-from vmc_cli import backbones, clip
+from vmc_cli import backbones, clip, recipes
 
 CITY = "a chicken walking in a city"
 FAST = ("--steps", "2")
@@ -28,6 +28,13 @@ def test_the_path_is_printed_and_named_after_the_prompt(run: Run, learned: str, 
     assert ran.rc == 0, ran.stderr
     assert ran.stdout == "chicken_walking_in_a_city.mp4\n"
     assert frames(here / "chicken_walking_in_a_city.mp4").shape == (4, SIZE, SIZE, 3)
+
+
+def test_the_help_tells_what_happens_without_an_option(run: Run) -> None:
+    told = " ".join(run("generate", "--help").stdout.split())
+    assert "[default: the method's own, or random without a motion]" in told
+    assert f"[default: {recipes.GUIDANCE}]" in told
+    assert f"[default: {recipes.SAMPLING_STEPS};" in told
 
 
 def test_the_motions_own_backbone_is_used(run: Run, learned: str, monkeypatch: pytest.MonkeyPatch) -> None:

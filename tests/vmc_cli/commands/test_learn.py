@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -123,6 +124,28 @@ def test_a_sheet_shows_the_clip_that_was_learned(run: Run, tiny: str, clip: Path
     assert ran.rc == 0, ran.stderr
     with Image.open(here / "sheet.png") as sheet:
         assert sheet.size == (4 * (SIZE + 2) + 2, SIZE + 16 + 2 + 2)
+
+
+@pytest.mark.parametrize("sheet", [["--sheet", "walk.png"], ["--name", "walk"]])
+def test_samples_are_shown_while_learning(
+    *, sheet: list[str], run: Run, tiny: str, clip: Path, here: Path
+) -> None:
+    ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "3", "--preview-every", "2", *sheet)
+    assert ran.rc == 0, ran.stderr
+    assert "walk_preview.png" in ran.stderr
+    with Image.open(here / "walk_preview.png") as picture:
+        assert picture.size == (4 * (SIZE + 2) + 2, 2 * (SIZE + 16 + 2) + 2)  # the clip and one sample
+
+
+@pytest.mark.parametrize("more", [["--dry-run"], []])
+def test_another_picture_is_not_overwritten_with_samples(
+    *, more: list[str], run: Run, tiny: str, clip: Path, here: Path, store: Store
+) -> None:
+    (here / "seagull_walk_preview.png").write_bytes(b"precious")
+    ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--preview-every", "2", *more)
+    assert ran.rc == 6
+    assert (here / "seagull_walk_preview.png").read_bytes() == b"precious"
+    assert not store.entries()
 
 
 @pytest.mark.parametrize(("sheet", "rc"), [("sheet.jpg", 2), ("nowhere/sheet.png", 5), ("taken.png", 6)])
@@ -273,6 +296,7 @@ def test_an_interrupted_run_keeps_nothing_half_written_and_resumes_to_the_same_m
     resumed = run(*arguments, "--resume")
     assert resumed.stdout == "seagull_walk\n"
     assert "Learning: 2 steps" in resumed.stderr
+    assert "Inverting" not in resumed.stderr
     assert not list((tmp_path / "home" / "checkpoints").rglob("*.safetensors"))
     run(*arguments, "--name", "whole")
     resumed_tensors, whole_tensors = (store.load(name)[1] for name in ("seagull_walk", "whole"))
@@ -283,6 +307,23 @@ def test_resuming_nothing_begins_at_the_first_step(run: Run, tiny: str, clip: Pa
     ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "1", "--resume")
     assert ran.rc == 0
     assert "first step" in ran.stderr
+
+
+@pytest.mark.parametrize("full", ["motions", "home"])
+def test_a_disk_that_cannot_hold_the_motion_or_its_checkpoints_is_told_before_learning(
+    *, full: str, run: Run, tiny: str, clip: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def state(folder: Path) -> SimpleNamespace:
+        return SimpleNamespace(f_bavail=1000 if folder.name == full else 1 << 40, f_frsize=1)
+
+    monkeypatch.setattr(os, "statvfs", state)
+    ran = run("learn", clip, *SEAGULL, "--backbone", tiny)
+    assert ran.rc == 8
+    assert "1,000 bytes free" in ran.stderr
+    assert "VMC_HOME" in ran.stderr
+    assert "Inverting" not in ran.stderr
+    assert "Learning:" not in ran.stderr
+    assert store.entries() == []
 
 
 def test_a_full_disk_while_saving_keeps_what_was_learned(

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from registry.store import Store
 from tests.vmc_cli.commands.conftest import Run
+from tests.vmc_cli.conftest import SIZE
 
 
 def _preview(store: Store, name: str) -> np.ndarray:
@@ -46,10 +48,19 @@ def test_a_learned_motion_is_reversed_without_its_clip(
     assert "seagull_walk_backward, backward\n" in again.stdout
 
 
+def test_samples_are_shown_while_a_motion_is_learned_backward(run: Run, learned: str, here: Path) -> None:
+    ran = run("reverse", learned, "--steps", "2", "--preview-every", "2", "--name", "back")
+    assert ran.rc == 0, ran.stderr
+    with Image.open(here / "back_preview.png") as picture:
+        assert picture.size == (4 * (SIZE + 2) + 2, 2 * (SIZE + 16 + 2) + 2)  # the clip and one sample
+
+
 @pytest.mark.parametrize(
     ("arguments", "rc", "said"),
     [
         (["seagull_walk", "--trim", "0:1"], 2, "--trim"),
+        (["seagull_walk", "--token", "V*"], 2, "--token"),
+        (["seagull_walk", "--train-token"], 2, "Name the clip itself"),
         (["seagull_walk", "--backbone", "sprites"], 7, "tiny"),
         (["seagull_walk", "--method", "vcm"], 2, "vmc"),
         (["seagull"], 2, "--prompt"),
