@@ -41,7 +41,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "rename": "Give a motion another name.",
         "remove": "Remove motions.",
         "methods": "List the ways in which motions can be learned.",
-        "backbones": "List the models that motions can be learned with.",
+        "backbones": "List the models that motions can be learned with, and fetch them.",
     }
 )
 """Name -> what it does. `vmc_cli/commands/<name>.py` holds it as `command`: a function; or a Typer."""

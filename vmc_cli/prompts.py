@@ -150,7 +150,7 @@ def _without_leading_place(words: list[str]) -> list[str]:
     for number in range(1, len(words)):
         if words[number - 1].endswith(","):
             return words[number:]
-        if number > 2 and plain[number] in _DETERMINERS:
+        if number > 2 and plain[number] in _DETERMINERS and plain[number - 1] != "of":
             return words[number:]
     return words
 

@@ -72,6 +72,16 @@ def test_every_single_flipped_bit_of_data_is_noticed(checkpoint):
             assert checkpoint.load() == (0, {})
 
 
+@pytest.mark.parametrize(("was", "is_now"), [(b'"weights"', b'"weighty"'), (b"[2,2]", b"[4,1]")])
+def test_a_changed_name_or_shape_is_noticed_too(checkpoint, was, is_now):
+    checkpoint.save(50, STATE)
+    [path] = checkpoint.folder.iterdir()
+    content = path.read_bytes()
+    assert content.count(was) == 1
+    path.write_bytes(content.replace(was, is_now))
+    assert checkpoint.load() == (0, {})
+
+
 def test_a_state_of_another_run_is_refused(checkpoint):
     checkpoint.save(50, STATE)
     with pytest.raises(IncompatibleError, match="another clip") as caught:

@@ -22,6 +22,8 @@ STRIPPED = {
     "a king is walking downtown at night": "a king is walking",
     "In the city, a cat is walking": "a cat is walking",
     "in the city a cat is walking left": "a cat is walking left",
+    "on top of the hill a cat is walking": "a cat is walking",
+    "in all the world a cat is walking": "a cat is walking",
     "a bird is flying with mountains in the background": "a bird is flying",
     "a man runs along the beach": "a man runs",
     # what moves, and how
@@ -43,6 +45,13 @@ STRIPPED = {
     "": "",
 }
 
+LOOKS = {
+    "a cat is running on the grass": "a cat on the grass",
+    "in the forest a red bird is flying slowly": "a red bird in the forest",
+    "two sharks are swimming backward in the sea": "two sharks in the sea",
+    "a cat on a sofa": "a cat on a sofa",
+}
+
 NAMED = {
     "a seagull is walking": "seagull_walk",
     "a seagull is walking backward": "seagull_walk_backward",
@@ -51,6 +60,7 @@ NAMED = {
     "A Café owner's dog is dancing!": "cafe_owners_dog_dance",
     "a man runs along the beach": "man_run",
     "a dog is running and jumping": "dog_run_and_jump",
+    "dancing bears are very slowly spinning": "dancing_bears_very_slowly_spin",
     "con": "con_motion",
     "日本": "",
     "": "",
@@ -103,6 +113,11 @@ CLAUSE = [
 @pytest.mark.parametrize(("prompt", "kept"), STRIPPED.items())
 def test_the_place_goes_and_the_motion_stays(prompt: str, kept: str) -> None:
     assert prompts.invariant(prompt) == kept
+
+
+@pytest.mark.parametrize(("prompt", "seen"), LOOKS.items())
+def test_of_the_looks_nothing_tells_what_is_done(prompt: str, seen: str) -> None:
+    assert prompts.appearance(prompt) == seen
 
 
 @pytest.mark.parametrize(("prompt", "name"), NAMED.items())

@@ -134,6 +134,14 @@ def test_a_video_that_is_not_finite_is_not_handed_out(start, verb):
         plain(backbone, start, 2) if verb == "sample" else invert(backbone, start, steps=2)
 
 
+@pytest.mark.parametrize("verb", ["sample", "invert"])
+def test_nothing_is_kept_for_gradients_even_while_the_network_is_trained(start, verb):
+    weight = torch.nn.Parameter(torch.tensor(0.1))
+    backbone = Oracle(predict=lambda latents, t, context: weight * latents)
+    found = plain(backbone, start, 2) if verb == "sample" else invert(backbone, start, steps=2)
+    assert not found.requires_grad
+
+
 @pytest.mark.parametrize("steps", [0, 1001])
 def test_an_impossible_number_of_steps_is_refused(start, steps):
     with pytest.raises(UsageError):

@@ -83,7 +83,8 @@ def test_learning_leaves_torchs_own_random_numbers_alone(learn):
 def test_a_step_is_adamw_on_the_clipped_gradient_of_the_objective(exact_backbone):
     """Every number of two steps, computed again from the papers with plain autograd and no optimiser."""
     backbone = exact_backbone
-    recipe = RECIPE.adjusted({"steps": 2, "rank": None, "learning_rate": 1e-2, "clip_norm": 1e-3})
+    numbers = {"learning_rate": 1e-2, "betas": (0.5, 0.9), "weight_decay": 0.3, "clip_norm": 1e-3}
+    recipe = RECIPE.adjusted({"steps": 2, "rank": None, **numbers})
     clip = torch.randn(1, *backbone.latent_shape, generator=generator(5))
     embedding = backbone.embed(["a cat"])
     trained = train(backbone, [clip], embedding, recipe, seed=4, progress=None)
@@ -114,10 +115,10 @@ def test_a_step_is_adamw_on_the_clipped_gradient_of_the_objective(exact_backbone
             assert norm > recipe.clip_norm
             for i, gradient in enumerate(gradients):
                 clipped = gradient * recipe.clip_norm / (norm + 1e-6)
-                first[i] = 0.9 * first[i] + 0.1 * clipped
-                second[i] = 0.999 * second[i] + 0.001 * clipped**2
-                mean, square = first[i] / (1 - 0.9**step), second[i] / (1 - 0.999**step)
-                weights[i] = weights[i] * (1 - 1e-2 * 0.01) - 1e-2 * mean / (square.sqrt() + 1e-8)
+                first[i] = 0.5 * first[i] + 0.5 * clipped
+                second[i] = 0.9 * second[i] + 0.1 * clipped**2
+                mean, square = first[i] / (1 - 0.5**step), second[i] / (1 - 0.9**step)
+                weights[i] = weights[i] * (1 - 1e-2 * 0.3) - 1e-2 * mean / (square.sqrt() + 1e-8)
     finally:
         for site, weight in zip(sites, start, strict=True):
             site.layer.weight = weight
@@ -139,6 +140,26 @@ def test_the_loss_goes_down(learn, tiny_backbone, latents):
 @pytest.mark.parametrize("loss", ["residual-l2", "residual-cosine-abs", "mse"])
 def test_the_recipe_chooses_the_objective(learn, loss):
     assert not same(learn(), learn(RECIPE.adjusted({"loss": loss})))
+
+
+def test_the_loss_that_is_told_is_the_mean_of_the_last(learn, monkeypatch):
+    monkeypatch.setattr(training, "LOG_EVERY", 1)
+    monkeypatch.setattr(training, "LOSS_OVER", 2)
+    watched = Watched()
+    trained = learn(progress=watched)
+    assert trained.loss == pytest.approx(sum(watched.losses[-2:]) / 2)
+
+
+def test_nothing_of_a_step_is_kept_for_gradients_of_the_next(learn, monkeypatch):
+    kept = []
+
+    def descend(state, loss, norm):
+        _DESCEND(state, loss, norm)
+        kept.append(state.losses.requires_grad)
+
+    monkeypatch.setattr(training._State, "descend", descend)
+    learn()
+    assert kept == [False] * 6
 
 
 def test_the_recipe_chooses_the_stride(learn):
@@ -261,10 +282,11 @@ def test_checkpoints_change_nothing_and_are_forgotten_without_resume(learn, tmp_
     assert watched.stages == [("Learning", 6)]
 
 
-def test_resuming_a_finished_run_gives_its_result(learn, tmp_path):
-    checkpoint = Checkpoint(tmp_path / "walk", every=100, resume=True)
+def test_resuming_a_finished_run_gives_its_result_at_once(learn, tmp_path):
+    checkpoint, watched = Checkpoint(tmp_path / "walk", every=100, resume=True), Watched()
     whole = learn(checkpoint=checkpoint)
-    again = learn(checkpoint=checkpoint)
+    again = learn(checkpoint=checkpoint, progress=watched)
+    assert watched.stages == [("Learning", 0)]
     assert same(again, whole)
     assert again.loss == whole.loss
 
@@ -318,6 +340,20 @@ def test_nothing_comes_of_numbers_that_are_not_finite(learn, tmp_path, poison, s
 def test_weights_that_explode_are_not_handed_out(learn):
     with pytest.raises(Diverged):
         learn(RECIPE.adjusted({"learning_rate": 1e6}))
+
+
+def test_in_half_precision_the_true_gradient_is_clipped_and_not_the_scaled_one(
+    tiny_folder, exact_backbone, latents, monkeypatch
+):
+    norms, clip = [], torch.nn.utils.clip_grad_norm_
+    watch = lambda *arguments: norms.append(float(clip(*arguments)))  # noqa: E731
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", watch)
+    monkeypatch.setattr(unet3d, "compute_dtype", lambda device: torch.float16)
+    recipe = RECIPE.adjusted({"steps": 1})
+    for backbone in (exact_backbone, backbones.load(tiny_spec(tiny_folder), "cpu")):
+        train(backbone, latents, backbone.embed(["a cat"]), recipe, seed=0)
+    exact, half = norms
+    assert half == pytest.approx(exact, rel=0.1)
 
 
 def test_half_precision_learns_with_a_scaled_loss(tiny_folder, latents, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from tests.vmc_cli.conftest import tiny_spec
 from vmc_cli import adapters, backbones
 from vmc_cli.adapters import embedding
 from vmc_cli.adapters.embedding import VALUES, fitted
-from vmc_cli.backbones import unet3d
+from vmc_cli.backbones import framewise, unet3d
 from vmc_cli.device import generator
 from vmc_cli.recipes import RECIPES
 
@@ -87,7 +87,7 @@ def test_one_table_serves_queries_and_keys_of_a_block_and_each_attention_has_its
 def test_the_sets_of_blocks_are_those_of_the_paper_on_its_architecture(blocks, down, up, mid):
     with torch.device("meta"):
         network = diffusers.UNet3DConditionModel()  # the defaults are ModelScope's
-    sites = [site for site in unet3d.find_sites(network) if site.key in ADAPTATION.trains]
+    sites = [site for site in framewise.find_sites(network, unet3d.ROLES) if site.key in ADAPTATION.trains]
 
     class Bare(unet3d.UNet3D):
         def __init__(self):

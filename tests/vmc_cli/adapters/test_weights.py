@@ -130,6 +130,28 @@ def test_low_rank_and_full_keys_are_those_of_peft(sites):
     assert adapters.shapes([site], None) == {f"unet.{site.name}.diff": (16, 16)}
 
 
+@pytest.mark.parametrize("rank", RANKS)
+def test_what_was_learned_so_far_is_not_changed_by_what_comes_later(tiny_backbone, sites, rank):
+    with adapters.trained(tiny_backbone.network, sites, rank, generator(0)) as trainable:
+        tensors = trainable.tensors()
+        before = {key: value.clone() for key, value in tensors.items()}
+        for parameter in trainable.parameters.values():
+            parameter.data.add_(1)
+    assert all(torch.equal(tensors[key], before[key]) for key in before)
+    assert not any(value.requires_grad for value in tensors.values())
+
+
+def test_low_rank_training_starts_from_zero_and_from_what_a_linear_layer_starts_from(tiny_backbone):
+    sites = tiny_backbone.sites_for((*RECIPES["vmc"].trains, "temporal-convolution/conv4.3"))
+    with adapters.trained(tiny_backbone.network, sites, 8, generator(0)) as trainable:
+        for key, value in trainable.tensors().items():
+            if key.endswith("lora_B.weight"):
+                assert not value.any()
+            else:
+                bound = value[0].numel() ** -0.5  # uniform, nn.Linear's own
+                assert 0.8 * bound < value.abs().max() <= bound
+
+
 def test_a_seed_decides_where_low_rank_training_starts(tiny_backbone, sites):
     starts = []
     for seed in (1, 1, 2):

@@ -26,7 +26,7 @@ def test_its_files_are_small_and_hold_no_pickle() -> None:
 
 def test_its_networks_are_of_the_large_models_classes(sprites: Backbone) -> None:
     assert type(sprites.network).__name__ == "UNet3DConditionModel"
-    assert len({site.name.partition(".transformer_blocks")[0] for site in sprites.sites_for(_VMC)}) == 4
+    assert len({site.name.partition(".transformer_blocks")[0] for site in sprites.sites_for(_VMC)}) == 7
 
 
 _VMC = ("temporal-attention/to_q", "temporal-attention/to_k", "temporal-attention/to_v")
