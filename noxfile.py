@@ -87,8 +87,8 @@ def demo(session: nox.Session) -> None:
     clip = str(HERE / "examples" / "ladybug_circling.mp4")
     session.run("vmc", "learn", clip, "--prompt", "a ladybug is circling on the grass", "--replace", env=home)
     session.run("vmc", "list", env=home)
-    prompt = "a penguin is circling in the desert"
-    shown = ("--out", str(out / "penguin.gif"), "--sheet", str(out / "penguin.png"), "--force")
+    prompt = "a car is circling on the beach"
+    shown = ("--out", str(out / "car.gif"), "--sheet", str(out / "car.png"), "--force")
     session.run("vmc", "generate", "--motion", "ladybug_circle", prompt, *shown, env=home)
     session.log(f"the video is {out / 'penguin.gif'}, its frames side by side are {out / 'penguin.png'}")
 
