@@ -35,11 +35,9 @@ def command(
     The blend does what the motions do together with these strengths. All else it has from the first: start
     noise, preview and prompt. The blend's name is printed.
     """
-    parts = [generating.with_strength(text, 1.0) for text in motions]
+    parts = generating.with_strengths(motions, 1.0)
     if len(parts) < 2:
         raise UsageError("One motion alone is no blend.", "Name at least two: vmc blend A:0.5 B:0.5 --name C")
-    if len({each for each, _ in parts}) < len(parts):
-        raise UsageError("A motion is named twice.", "Name it once, with the strength that you want.")
     if not any(strength for _, strength in parts):
         raise UsageError("All strengths are 0, so the blend would do nothing.", "Write one as NAME:0.5")
     store = Store.default()

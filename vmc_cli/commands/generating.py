@@ -69,11 +69,9 @@ def planned(wish: Wish, prompt: str, *, motions: Sequence[str], backbone: str | 
     if wish.noise is not None and wish.noise not in NOISES:
         raise UsageError(f"No start noise is called {wish.noise!r}.", f"Choose one of {', '.join(NOISES)}.")
     options.sheet(wish.sheet, force=wish.force)
-    named = tuple(with_strength(text, wish.strength) for text in motions)
+    named = with_strengths(motions, wish.strength)
     if wish.noise not in (None, "random") and not named:
         raise UsageError(f"The noise {wish.noise} is made from a motion.", "Name one with --motion.")
-    if len({name for name, _ in named}) < len(named):
-        raise UsageError("A motion is named twice.", "Name it once, with the strength that you want.")
     store = Store.default()
     cards = [store.card(name) for name, _ in named]
     spec = agreed_spec(backbone, cards)
@@ -137,7 +135,15 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
         _write_sheet(rows, wish.sheet, wish.force)
 
 
-def with_strength(text: str, strength: float) -> tuple[str, float]:
+def with_strengths(motions: Sequence[str], strength: float) -> tuple[tuple[str, float], ...]:
+    """Name and strength of motions, each NAME or NAME:STRENGTH. Raises UsageError, BadName; also for twins."""
+    named = tuple(_with_strength(text, strength) for text in motions)
+    if len({name for name, _ in named}) < len(named):
+        raise UsageError("A motion is named twice.", "Name it once, with the strength that you want.")
+    return named
+
+
+def _with_strength(text: str, strength: float) -> tuple[str, float]:
     """The name and strength in NAME:STRENGTH; in NAME alone it is `strength`. Raises UsageError, BadName."""
     name, colon, number = text.partition(":")
     if not colon:
