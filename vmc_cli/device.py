@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import torch
 
@@ -42,23 +45,33 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator("cpu").manual_seed(seed)
 
 
+def available_memory(device: torch.device) -> float:
+    """Bytes that can still be allocated on ``device``; infinite where nothing tells."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return float(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
+    if device.type == "cpu":
+        return min(_available_to_linux(), _available_to_group())
+    return math.inf
+
+
+def ran_out(error: Exception) -> bool:
+    """Whether there was too little memory. The CPU's allocator has no exception class of its own."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
 @contextmanager
 def memory_explained(task: str) -> Iterator[None]:
     """Turn running out of memory inside into `OutOfMemory`; ``task`` says to do what ("learn the motion")."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not _ran_out(error):
+        if not ran_out(error):
             raise
-        raise OutOfMemory(f"There is not enough memory to {task}{_free_memory()}.", _ADVICE) from error
+        raise OutOfMemory(f"There is not enough memory to {task}{_free_memory()}.", LESS_MEMORY) from error
 
 
-_ADVICE = "Close other programs that use the device, or choose a smaller backbone."
-
-
-def _ran_out(error: Exception) -> bool:
-    # The CPU's allocator has no exception class of its own.
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+LESS_MEMORY = "Close other programs that use the device, or choose a smaller backbone."
 
 
 def _free_memory() -> str:
@@ -66,6 +79,29 @@ def _free_memory() -> str:
         return ""
     free, total = torch.cuda.mem_get_info()
     return f" ({free / 2**30:.1f} of {total / 2**30:.1f} GiB were free)"
+
+
+def _available_to_linux() -> float:
+    """What the system can give without swapping."""
+    found = re.search(r"MemAvailable:\s*(\d+) kB", _read(Path("/proc/meminfo")))
+    return 1024.0 * int(found[1]) if found else math.inf
+
+
+def _available_to_group() -> float:
+    """What the control group that this process is in, a container above all, can still have."""
+    group = Path("/sys/fs/cgroup")
+    limit, used = (_read(group / name).strip() for name in ("memory.max", "memory.current"))
+    cached = re.search(r"^inactive_file (\d+)", _read(group / "memory.stat"), re.MULTILINE)
+    if not limit.isdigit() or not used.isdigit():
+        return math.inf
+    return float(int(limit) - int(used) + (int(cached[1]) if cached else 0))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 def _cpu_multiplies_bfloat16() -> bool:

@@ -87,16 +87,15 @@ def train(
         paths = adapters.Paths(backbone, recipe.aside, len(examples), generator)
         beside = {**paths.parameters, **(words.parameters if words else {})}
         state = _State(backbone, {**trainable.parameters, **beside}, recipe, generator)
-        lesson = _Lesson(backbone, examples, recipe, trainable, paths, generator)
-        objectives = (lesson.motion, lesson.looks) if recipe.aside else (lesson.motion,)
+        lesson = Lesson(backbone, examples, recipe, trainable, paths, generator, state.backward)
         done = state.resume(checkpoint, seed) if checkpoint else 0
         progress.stage("Learning", recipe.steps - done)
         for step in range(done, recipe.steps):
             turn = turns[step % len(turns)]
             number = turn[int(torch.randint(len(turn), (1,), generator=generator))]
-            losses = [objective(number) for objective in objectives]
-            state.descend(torch.stack(losses).sum(), recipe.clip_norm)
-            state.losses[step] = losses[0].detach()  # on the device: asking for the number would wait for it
+            of_step = lesson.learn(number)
+            state.descend(recipe.clip_norm)
+            state.losses[step] = of_step  # on the device: asking for the number would wait for it
             logged = (step + 1) % LOG_EVERY == 0 or step + 1 == recipe.steps
             loss = state.recent_loss(step + 1, LOG_EVERY) if logged else None
             stopped = _stopped(progress, loss)
@@ -114,8 +113,8 @@ def train(
 
 
 @dataclass(frozen=True)
-class _Lesson:
-    """What the objectives of a step have in common: each gives the loss of an example, on the device."""
+class Lesson:
+    """What is learned from an example, by its number; ``backward`` adds up the gradients of each loss."""
 
     backbone: Backbone
     examples: Sequence[Example]
@@ -123,22 +122,33 @@ class _Lesson:
     trainable: adapters.Trainable
     paths: adapters.Paths
     generator: torch.Generator
+    backward: Callable[[Tensor], None]
 
-    def motion(self, number: int) -> Tensor:
+    def learn(self, number: int) -> Tensor:
+        """All objectives of an example, each with its gradients; the loss of the motion, on the device."""
+        loss = self._motion(number)
+        if self.recipe.aside:
+            self._looks(number)
+        return loss
+
+    def _motion(self, number: int) -> Tensor:
         """The recipe's objective, for what the motion's file is going to hold."""
         recipe = self.recipe
+        # Gradients inside: what the network computed may have to be computed again for them.
         with self.paths.beside(number, learning=False):
             prediction, target, t = self._predicted(*self.examples[number])
-        weight = self.backbone.schedule.weight(t).to(target.device)
-        return LOSSES[recipe.loss](prediction, target, recipe.stride, weight, self.generator)
+            weight = self.backbone.schedule.weight(t).to(target.device)
+            loss = LOSSES[recipe.loss](prediction, target, recipe.stride, weight, self.generator)
+            self.backward(loss)
+        return loss.detach()
 
-    def looks(self, number: int) -> Tensor:
+    def _looks(self, number: int) -> None:
         """Plain error on one random frame, for the clip's own spatial path alone (MotionDirector)."""
         clip, embedding = self.examples[number]
         frame = int(torch.randint(clip.shape[2], (1,), generator=self.generator))
         with self.trainable.frozen(), self.paths.beside(number, learning=True):
             prediction, target, _ = self._predicted(clip[:, :, frame : frame + 1], embedding)
-        return F.mse_loss(prediction, target)
+            self.backward(F.mse_loss(prediction, target))
 
     def _predicted(self, clean: Tensor, embedding: Callable[[], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Prediction and target for ``clean`` with noise, and the timestep drawn."""
@@ -174,14 +184,17 @@ class _State:
         self._scaler = torch.amp.GradScaler(backbone.device.type, enabled=backbone.dtype is torch.float16)
         self._about = json.dumps([recipe.to_card(), backbone.spec.name, backbone.revision])
 
-    def descend(self, loss: Tensor, clip_norm: float) -> None:
-        """One step of the optimiser, with the gradient's norm clipped."""
-        self._optimizer.zero_grad()
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of ``loss`` to those of this step."""
         self._scaler.scale(loss).backward()
+
+    def descend(self, clip_norm: float) -> None:
+        """One step of the optimiser, with the gradient's norm clipped."""
         self._scaler.unscale_(self._optimizer)
         nn.utils.clip_grad_norm_(self._parameters.values(), clip_norm)
         self._scaler.step(self._optimizer)
         self._scaler.update()
+        self._optimizer.zero_grad()
 
     def recent_loss(self, done: int, over: int) -> float:
         """Mean of the last ``over`` losses. Raises `Diverged` when it is not finite."""

@@ -153,8 +153,8 @@ def test_the_loss_that_is_told_is_the_mean_of_the_last(learn, monkeypatch):
 def test_nothing_of_a_step_is_kept_for_gradients_of_the_next(learn, monkeypatch):
     kept = []
 
-    def descend(state, loss, norm):
-        _DESCEND(state, loss, norm)
+    def descend(state, norm):
+        _DESCEND(state, norm)
         kept.append(state.losses.requires_grad)
 
     monkeypatch.setattr(training._State, "descend", descend)
@@ -258,10 +258,10 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(learn, tmp_path, monkeypa
 
     original = training._State.descend
 
-    def dies(state, loss, norm):
+    def dies(state, norm):
         if int(state.losses.count_nonzero()) == 5:
             raise Killed
-        original(state, loss, norm)
+        original(state, norm)
 
     monkeypatch.setattr(training._State, "descend", dies)
     with pytest.raises(Killed):
@@ -312,25 +312,29 @@ def test_an_interrupted_run_leaves_the_network_clean(learn, tiny_backbone, error
     assert fingerprint(tiny_backbone.network) == before
 
 
-def _poison_gradient(state, loss, norm):
-    parameter = next(iter(state._parameters.values()))
-    hook = parameter.register_hook(lambda gradient: gradient * float("nan"))
-    _DESCEND(state, loss, norm)
-    hook.remove()
+_DESCEND, _BACKWARD = training._State.descend, training._State.backward
 
 
-def _poison_loss(state, loss, norm):
-    _DESCEND(state, loss * float("inf"), norm)
+def _poison_gradient(state, norm):
+    next(iter(state._parameters.values())).grad.fill_(float("nan"))
+    _DESCEND(state, norm)
 
 
-_DESCEND = training._State.descend
+def _poison_loss(state, loss):
+    _BACKWARD(state, loss * float("inf"))
 
 
-@pytest.mark.parametrize("poison", [_poison_gradient, _poison_loss])
+@pytest.mark.parametrize(
+    ("method", "poison"),
+    [("descend", _poison_gradient), ("backward", _poison_loss)],
+    ids=["gradient", "loss"],
+)
 @pytest.mark.parametrize("steps", [1, 15])
-def test_nothing_comes_of_numbers_that_are_not_finite(learn, tmp_path, poison, steps, monkeypatch):
+def test_nothing_comes_of_numbers_that_are_not_finite(  # noqa: PLR0917
+    learn, tmp_path, method, poison, steps, monkeypatch
+):
     checkpoint = Checkpoint(tmp_path / "walk", every=2)
-    monkeypatch.setattr(training._State, "descend", poison)
+    monkeypatch.setattr(training._State, method, poison)
     with pytest.raises(Diverged) as caught:
         learn(RECIPE.adjusted({"steps": steps}), checkpoint=checkpoint)
     assert caught.value.code == 11

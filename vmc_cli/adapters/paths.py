@@ -59,6 +59,7 @@ def _factors(site: Site, generator: Generator) -> tuple[nn.Parameter, nn.Paramet
 
 def _beside(down: Tensor, up: Tensor) -> Any:
     def add(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
-        return output + F.linear(F.linear(inputs[0], down), up).to(output.dtype)
+        tokens = inputs[0]
+        return output + F.linear(F.linear(tokens, down.to(tokens.dtype)), up.to(tokens.dtype))
 
     return add

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn.utils import parametrize
 
 from vmc_cli.adapters.base import Acting, Adapter, Trainable
 from vmc_cli.backbones.base import Site
@@ -112,17 +113,36 @@ def trained(
         yield trainable
 
 
+class _Cast(nn.Module):
+    """Another format for a weight that is computed with; gradients come back in its own."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._dtype = dtype
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight.to(self._dtype)
+
+
+def _compute_in(dtype: torch.dtype, layer: nn.Module) -> None:
+    """Let ``layer`` keep its weight as it is, in float32, but compute in the format of the frozen network."""
+    parametrize.register_parametrization(layer, "weight", _Cast(dtype), unsafe=True)
+
+
 @contextmanager
 def _full(sites: Sequence[Site]) -> Iterator[Trainable]:
     frozen = [site.layer.weight for site in sites]
     keys = list(shapes(sites, None))
+    weights = [nn.Parameter(weight.detach().float().clone()) for weight in frozen]
     try:
-        for site in sites:
-            site.layer.weight = nn.Parameter(site.layer.weight.detach().float().clone())
-        weights = [site.layer.weight for site in sites]
+        for site, weight in zip(sites, weights, strict=True):
+            dtype, site.layer.weight = site.layer.weight.dtype, weight
+            _compute_in(dtype, site.layer)
         yield Trainable(dict(zip(keys, weights, strict=True)), dict(zip(keys, frozen, strict=True)))
     finally:
         for site, weight in zip(sites, frozen, strict=True):
+            if parametrize.is_parametrized(site.layer):
+                parametrize.remove_parametrizations(site.layer, "weight", leave_parametrized=False)
             site.layer.weight = weight
 
 
@@ -145,6 +165,9 @@ def _low_rank(
                 bound = value[0].numel() ** -0.5  # as nn.Linear draws its weights
                 value.uniform_(-bound, bound, generator=generator)
             layer.weight = parameters[key] = nn.Parameter(value.to(sites[0].layer.weight.device))
+            _compute_in(sites[0].layer.weight.dtype, layer)
+        for wrapped in layers:
+            wrapped.cast_input_dtype_enabled = False
         yield Trainable(parameters, {})
     finally:
         for site in sites:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from registry.card import Card
 from vmc_cli.backbones import cache, folders
@@ -19,9 +19,22 @@ from vmc_cli.errors import IncompatibleError, NotFoundError, UsageError
 from vmc_cli.recipes import RESIZABLE
 
 if TYPE_CHECKING:
+    import torch
+
     from vmc_cli.backbones.base import Backbone
 
-__all__ = ["BACKBONES", "Origin", "Spec", "find", "is_ready", "load", "places", "require_match", "revision"]
+__all__ = [
+    "BACKBONES",
+    "Origin",
+    "Spec",
+    "blueprint",
+    "find",
+    "is_ready",
+    "load",
+    "places",
+    "require_match",
+    "revision",
+]
 
 BACKBONES: Mapping[str, Spec] = MappingProxyType({spec.name: spec for spec in ROWS})
 
@@ -98,6 +111,27 @@ def load(spec: Spec, device: str | None = None) -> Backbone:
     family = import_module(f"vmc_cli.backbones.{spec.family}")
     backbone: Backbone = family.load(places(spec), spec, revision(spec), device)
     return backbone
+
+
+def blueprint(spec: Spec, device: torch.device, dtype: torch.dtype) -> Backbone:
+    """The model as it would be on ``device`` with its network in ``dtype``, but without weights and text.
+
+    Its tensors are on the meta device: they have shapes and no numbers. It needs no weight files, and for
+    models of a hub no files at all.
+
+    Raises `IncompatibleError` when a configuration is not that of such a model.
+    """
+    family = import_module(f"vmc_cli.backbones.{spec.family}")
+    backbone: Backbone = family.blueprint(spec, dtype)
+    backbone.attend_as_on(device)
+    return backbone
+
+
+def config(source: Origin | Path, part: str) -> dict[str, Any]:
+    """The configuration of a part: as it lies in a folder, or as it was published."""
+    if isinstance(source, Origin):
+        return dict(source.configs[part])
+    return folders.read_json(source / part / "config.json")
 
 
 def weight_shapes(spec: Spec) -> dict[str, tuple[int, ...]]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from torch import Tensor
 
-from vmc_cli.backbones import Spec, framewise
-from vmc_cli.backbones.attention import Float32Attention
+from vmc_cli.backbones import Spec, config, framewise, places
 from vmc_cli.backbones.framewise import FrameBackbone
 from vmc_cli.device import choose_device, compute_dtype
 from vmc_cli.errors import IncompatibleError
@@ -30,13 +30,13 @@ class AnimateDiff(FrameBackbone):
         return super().predict(latents, t, embedding.repeat_interleave(latents.shape[2], dim=0))
 
 
-def load(places: Sequence[Path], spec: Spec, revision: str, device: str | None) -> AnimateDiff:
-    """The Stable Diffusion in the first folder of ``places`` with the motion adapter in the second.
+def load(folders: Sequence[Path], spec: Spec, revision: str, device: str | None) -> AnimateDiff:
+    """The Stable Diffusion in the first of ``folders`` with the motion adapter in the second.
 
     Raises `IncompatibleError` when a part is not there, incomplete, or of another kind.
     """
     chosen = choose_device(device)
-    checkpoint, adapter = places
+    checkpoint, adapter = folders
     dtype = compute_dtype(chosen)
     with framewise.loading(adapter):
         motion = framewise.load_part(MotionAdapter, adapter, torch_dtype=dtype)
@@ -47,13 +47,20 @@ def load(places: Sequence[Path], spec: Spec, revision: str, device: str | None) 
         images = framewise.load_part(UNet2DConditionModel, checkpoint / "unet", torch_dtype=dtype)
         if list(images.config.block_out_channels) != list(motion.config.block_out_channels):
             raise IncompatibleError(f"The motion adapter in {adapter} was not made for {checkpoint}.")
-        network = UNetMotionModel.from_unet2d(images, motion).to(dtype)
-        if chosen.type == "cpu":
-            network.set_attn_processor(Float32Attention())
         return AnimateDiff(
             spec=spec,
             revision=revision,
-            network=network,
+            network=UNetMotionModel.from_unet2d(images, motion).to(dtype),
             device=chosen,
             **framewise.load_surroundings(checkpoint, **_BETAS),
         )
+
+
+def blueprint(spec: Spec, dtype: torch.dtype) -> AnimateDiff:
+    """See `backbones.blueprint`."""
+    checkpoint, adapter = spec.sources
+    with framewise.loading(places(spec)[0]), torch.device("meta"):
+        images = UNet2DConditionModel.from_config(config(checkpoint, "unet"))
+        motion = MotionAdapter.from_config(config(adapter, "."))
+        network = UNetMotionModel.from_unet2d(images, motion, load_weights=False).to(dtype)
+        return AnimateDiff(spec=spec, network=network, **framewise.blueprint_surroundings(checkpoint))

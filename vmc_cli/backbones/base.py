@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -170,6 +171,36 @@ class Backbone(ABC):
     @abstractmethod
     def predict(self, latents: Tensor, t: Tensor | int, embedding: Tensor) -> Tensor:
         """What the network makes of noisy latents (B, C, F, h, w) at ``t`` (B,): see `target`."""
+
+    @abstractmethod
+    def attend_by(self, asked: str) -> str:
+        """Compute attention by "xformers" or "sdpa", or by what suits the device ("auto"); tells by what.
+
+        Raises `UsageError` when xformers was asked for and is not here.
+        """
+
+    @abstractmethod
+    def attend_as_on(self, device: torch.device) -> None:
+        """Compute attention without numbers (see `backbones.blueprint`) as it is computed on ``device``."""
+
+    @abstractmethod
+    def listening(self) -> AbstractContextManager[None]:
+        """Keep the text encoder on the device while inside, between calls of `embed` and for gradients.
+
+        Otherwise it comes for each call.
+        """
+
+    @abstractmethod
+    def offloaded(self) -> AbstractContextManager[None]:
+        """Keep the network off the device while inside, but for the part that is computing.
+
+        For `predict` without gradients. What changes its weights has to be entered, and left, inside.
+        """
+
+    @property
+    def is_resident(self) -> bool:
+        """Whether the network is on the device: it is after loading if that has room for it."""
+        return next(self.network.parameters()).device.type == self.device.type
 
     @abstractmethod
     def _find_sites(self) -> list[Site]: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ import transformers
 from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny, DDIMScheduler
 from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from vmc_cli.backbones import Spec, folders
+from vmc_cli.backbones import Origin, Spec, attention, config, folders, placement
 from vmc_cli.backbones.base import Backbone, Schedule, Site
+from vmc_cli.device import available_memory
 from vmc_cli.errors import IncompatibleError
 
 _CODECS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny, "AutoencoderDC": AutoencoderDC}
@@ -91,23 +92,29 @@ class FrameBackbone(Backbone):
         self.schedule = schedule
         channels = vae.config.latent_channels
         self.latent_shape = (channels, spec.frames, spec.height // factor, spec.width // factor)
-        self.network = network.eval().requires_grad_(False).to(device)
+        self.network = network.eval().requires_grad_(False)
+        self.attend_by("auto")
         # Small beside the network, and sensitive: these two compute in float32 whatever they were stored in.
-        self._vae = vae.eval().requires_grad_(False).to(device, torch.float32)
-        self._text_encoder = text_encoder.eval().requires_grad_(False).to(device, torch.float32)
+        # They come to the device when they are needed.
+        self._vae = vae.eval().requires_grad_(False).to(torch.float32)
+        self._text_encoder = text_encoder.eval().requires_grad_(False).to(torch.float32)
         self._tokenizer = tokenizer
+        if placement.size(self.network) < available_memory(device):
+            self.network.to(device)
         self._scale, self._shift = vae.config.scaling_factor, vae.config.get("shift_factor") or 0.0
 
     @torch.no_grad()
     def encode(self, frames: np.ndarray[Any, Any]) -> Tensor:
         """See `Backbone.encode`. The mode of the autoencoder's distribution, one frame at a time."""
         pixels = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
-        latents = torch.cat(
-            [self._encode(frame[None].to(self.device, torch.float32) / 127.5 - 1) for frame in pixels]
-        )
+        with placement.resident(self._vae, self.device):
+            latents = torch.cat(
+                [self.encode_frame(each[None].to(self.device, torch.float32) / 127.5 - 1) for each in pixels]
+            )
         return ((latents - self._shift) * self._scale).transpose(0, 1)[None]
 
-    def _encode(self, pixels: Tensor) -> Tensor:
+    def encode_frame(self, pixels: Tensor) -> Tensor:
+        """(1, 3, H, W) from -1 to 1 to (1, C, h, w), not scaled."""
         encoded = self._vae.encode(pixels)
         latents: Tensor = encoded.latent_dist.mode() if "latent_dist" in encoded else encoded[0]
         return latents
@@ -116,9 +123,14 @@ class FrameBackbone(Backbone):
     def decode(self, latents: Tensor) -> np.ndarray[Any, Any]:
         """See `Backbone.decode`. One frame at a time, which bounds the memory."""
         scaled = latents[0].transpose(0, 1).to(self.device, torch.float32) / self._scale + self._shift
-        frames = [self._vae.decode(frame[None]).sample for frame in scaled]
-        pixels = ((torch.cat(frames).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-        return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        with placement.resident(self._vae, self.device):
+            frames = [_to_bytes(self.decode_frame(frame[None])).cpu() for frame in scaled]
+        return torch.cat(frames).permute(0, 2, 3, 1).contiguous().numpy()
+
+    def decode_frame(self, latents: Tensor) -> Tensor:
+        """The inverse of `encode_frame`, about."""
+        pixels: Tensor = self._vae.decode(latents).sample
+        return pixels
 
     @torch.no_grad()
     def embed(self, prompts: Sequence[str]) -> Tensor:
@@ -130,7 +142,7 @@ class FrameBackbone(Backbone):
         pieces = self._pieces(word)
         if self._tokenizer.unk_token_id in pieces:
             raise IncompatibleError(f"The text encoder of {self.spec.name} cannot spell {word!r}.")
-        return self._text_encoder.get_input_embeddings().weight[pieces].detach().clone()
+        return self._text_encoder.get_input_embeddings().weight[pieces].detach().clone().to(self.device)
 
     def embed_with(self, prompts: Sequence[str], vectors: Mapping[str, Tensor]) -> Tensor:
         """See `Backbone.embed_with`."""
@@ -149,7 +161,8 @@ class FrameBackbone(Backbone):
 
         handle = self._text_encoder.get_input_embeddings().register_forward_hook(replaced)
         try:
-            return self._text_encoder(ids).last_hidden_state
+            with self.listening():
+                return self._text_encoder(ids).last_hidden_state
         finally:
             handle.remove()
 
@@ -160,12 +173,53 @@ class FrameBackbone(Backbone):
     def predict(self, latents: Tensor, t: Tensor | int, embedding: Tensor) -> Tensor:
         """See `Backbone.predict`."""
         timesteps = torch.as_tensor(t).to(self.device)
-        mixed = self.dtype is not torch.float32
-        with torch.autocast(self.device.type, self.dtype, enabled=mixed):
-            return self.network(latents, timesteps, embedding, return_dict=False)[0].float()
+        noisy, told = latents.to(self.dtype), embedding.to(self.dtype)
+        return self.network(noisy, timesteps, told, return_dict=False)[0].float()
+
+    def attend_by(self, asked: str) -> str:
+        """See `Backbone.attend_by`."""
+        name, kernel = attention.chosen(asked, self.device)
+        self._attend(kernel)
+        return attention.NAMES[name]
+
+    def attend_as_on(self, device: torch.device) -> None:
+        """See `Backbone.attend_as_on`."""
+        self._attend(attention.float32 if device.type == "cpu" else attention.sdpa)
+
+    def _attend(self, kernel: attention.Kernel) -> None:
+        self.network.set_attn_processor(attention.FusedAttention(kernel))
+
+    def listening(self) -> AbstractContextManager[None]:
+        """See `Backbone.listening`."""
+        return placement.resident(self._text_encoder, self.device)
+
+    def offloaded(self) -> AbstractContextManager[None]:
+        """See `Backbone.offloaded`."""
+        return placement.offloaded(self.network, self.device, self.blocks)
+
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """The large parts of the network, in the order in which they compute."""
+        network = self.network
+        return [*network.down_blocks, network.mid_block, *network.up_blocks]
+
+    @property
+    def embedding_shape(self) -> tuple[int, int]:
+        """(L, D) of an embedded prompt."""
+        config = self._text_encoder.config
+        return config.max_position_embeddings, config.hidden_size
+
+    @property
+    def surroundings(self) -> tuple[nn.Module, nn.Module]:
+        """Text encoder and autoencoder, which are on the device only while they compute."""
+        return self._text_encoder, self._vae
 
     def _find_sites(self) -> list[Site]:
         return find_sites(self.network, self.roles)
+
+
+def _to_bytes(pixels: Tensor) -> Tensor:
+    return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
 def load_surroundings(folder: Path, **scheduler: Any) -> dict[str, Any]:
@@ -188,6 +242,21 @@ def load_surroundings(folder: Path, **scheduler: Any) -> dict[str, Any]:
         "text_encoder": text_encoder,
         "tokenizer": tokenizer,
         "schedule": load_schedule(folder / "scheduler", **scheduler),
+    }
+
+
+def blueprint_surroundings(source: Origin | Path) -> dict[str, Any]:
+    """As `load_surroundings`, on the current device and without weights; nobody can be told a prompt."""
+    vae = config(source, "vae")
+    return {
+        "vae": _CODECS[vae["_class_name"]].from_config(vae),
+        "text_encoder": CLIPTextModel(CLIPTextConfig.from_dict(config(source, "text_encoder"))),
+        "tokenizer": None,
+        "schedule": Schedule(
+            torch.linspace(0.99, 0.01, 1000, device="cpu"), torch.ones(1, device="cpu"), "epsilon"
+        ),
+        "revision": "",
+        "device": torch.device("meta"),
     }
 
 

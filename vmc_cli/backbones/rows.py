@@ -5,8 +5,55 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from vmc_cli.backbones.spec import Origin, Spec
+
+_VAE: Mapping[str, Any] = MappingProxyType(
+    {
+        "_class_name": "AutoencoderKL",
+        "block_out_channels": [128, 256, 512, 512],
+        "down_block_types": ["DownEncoderBlock2D"] * 4,
+        "up_block_types": ["UpDecoderBlock2D"] * 4,
+        "layers_per_block": 2,
+    }
+)
+"""The autoencoder of Stable Diffusion, which the video models took over."""
+
+_TEXT_TO_VIDEO = MappingProxyType(
+    {
+        "unet": MappingProxyType({}),  # the defaults of UNet3DConditionModel are this model
+        "vae": _VAE,
+        "text_encoder": MappingProxyType(
+            {
+                "hidden_size": 1024,
+                "intermediate_size": 4096,
+                "num_hidden_layers": 23,
+                "num_attention_heads": 16,
+                "hidden_act": "gelu",
+            }
+        ),
+    }
+)
+"""ModelScope, and with it ZeroScope."""
+
+_STABLE_DIFFUSION = Origin(
+    "stable-diffusion-v1-5/stable-diffusion-v1-5",
+    configs=MappingProxyType(
+        {
+            "unet": MappingProxyType({"sample_size": 64, "cross_attention_dim": 768}),
+            "vae": _VAE,
+            "text_encoder": MappingProxyType(
+                {
+                    "hidden_size": 768,
+                    "intermediate_size": 3072,
+                    "num_hidden_layers": 12,
+                    "num_attention_heads": 12,
+                }
+            ),
+        }
+    ),
+)
 
 ADAPTERS: Mapping[str, Origin] = MappingProxyType(
     {
@@ -14,6 +61,7 @@ ADAPTERS: Mapping[str, Origin] = MappingProxyType(
             "guoyww/animatediff-motion-adapter-v1-5-2",
             "504374388860e52e206813f44f1ab60a3814152a",
             parts=(".",),
+            configs=MappingProxyType({".": MappingProxyType({"use_motion_mid_block": True})}),
             sha256=MappingProxyType(
                 {
                     "diffusion_pytorch_model.fp16.safetensors": (
@@ -26,12 +74,12 @@ ADAPTERS: Mapping[str, Origin] = MappingProxyType(
             "guoyww/animatediff-motion-adapter-v1-5-3",
             "ef7fcf78c36475845ed0c567434ac9c5f962f3bb",
             parts=(".",),
+            configs=MappingProxyType({".": MappingProxyType({"use_motion_mid_block": False})}),
         ),
     }
 )
 """The motion adapters that make a video model of a Stable Diffusion 1.5."""
 
-_STABLE_DIFFUSION = Origin("stable-diffusion-v1-5/stable-diffusion-v1-5")
 _ANIMATEDIFF = "CreativeML OpenRAIL-M; adapter Apache-2.0"
 _ANY_CHECKPOINT = (
     "Any Stable Diffusion 1.5 in diffusers layout takes its place: --backbone FOLDER, or FOLDER+v1-5-3."
@@ -58,7 +106,13 @@ ROWS: tuple[Spec, ...] = (
         name="zeroscope",
         family="unet3d",
         # `main` of this repository holds pickles only; this commit is the converted one.
-        sources=(Origin("cerspense/zeroscope_v2_576w", "1f35e3dc3350d649f342bb7618fe34ac8fae5c9e"),),
+        sources=(
+            Origin(
+                "cerspense/zeroscope_v2_576w",
+                "1f35e3dc3350d649f342bb7618fe34ac8fae5c9e",
+                configs=_TEXT_TO_VIDEO,
+            ),
+        ),
         frames=24,
         height=320,
         width=576,
@@ -71,7 +125,13 @@ ROWS: tuple[Spec, ...] = (
     Spec(
         name="modelscope",
         family="unet3d",
-        sources=(Origin("ali-vilab/text-to-video-ms-1.7b", "8227dddca75a8561bf858d604cc5dae52b954d01"),),
+        sources=(
+            Origin(
+                "ali-vilab/text-to-video-ms-1.7b",
+                "8227dddca75a8561bf858d604cc5dae52b954d01",
+                configs=_TEXT_TO_VIDEO,
+            ),
+        ),
         frames=16,
         height=256,
         width=256,

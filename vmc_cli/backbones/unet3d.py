@@ -12,8 +12,7 @@ from diffusers import UNet3DConditionModel
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from torch import Tensor, nn
 
-from vmc_cli.backbones import Spec, framewise
-from vmc_cli.backbones.attention import Float32Attention
+from vmc_cli.backbones import Spec, config, framewise, places
 from vmc_cli.backbones.framewise import FrameBackbone
 from vmc_cli.device import choose_device, compute_dtype
 
@@ -34,7 +33,7 @@ class TemporalConvolution(nn.Conv3d):
         return flat.reshape(*flat.shape[:3], *video.shape[3:])
 
 
-def quicken(network: UNet3DConditionModel, device: torch.device) -> None:
+def quicken(network: UNet3DConditionModel) -> None:
     """Compute the same with faster kernels; parameters and their names stay as they are."""
     for module in network.modules():
         if type(module) is nn.Conv3d and module.kernel_size == (3, 1, 1):
@@ -42,8 +41,6 @@ def quicken(network: UNet3DConditionModel, device: torch.device) -> None:
         if isinstance(module, TransformerTemporalModel):
             # Its view of one video has strides that turn one matrix product into h*w tiny ones.
             module.proj_in.register_forward_pre_hook(_contiguous)
-    if device.type == "cpu":
-        network.set_attn_processor(Float32Attention())
 
 
 class UNet3D(FrameBackbone):
@@ -53,16 +50,16 @@ class UNet3D(FrameBackbone):
 
     def __init__(self, **parts: Any) -> None:
         super().__init__(**parts)
-        quicken(self.network, self.device)
+        quicken(self.network)
 
 
-def load(places: Sequence[Path], spec: Spec, revision: str, device: str | None) -> UNet3D:
-    """The model in the one folder of ``places``: unet, vae, text_encoder, tokenizer and scheduler.
+def load(folders: Sequence[Path], spec: Spec, revision: str, device: str | None) -> UNet3D:
+    """The model in the one folder of ``folders``: unet, vae, text_encoder, tokenizer and scheduler.
 
     Raises `IncompatibleError` when a part is not there, incomplete, or of another kind.
     """
     chosen = choose_device(device)
-    [folder] = places
+    [folder] = folders
     with framewise.loading(folder):
         return UNet3D(
             spec=spec,
@@ -73,6 +70,14 @@ def load(places: Sequence[Path], spec: Spec, revision: str, device: str | None) 
             device=chosen,
             **framewise.load_surroundings(folder),
         )
+
+
+def blueprint(spec: Spec, dtype: torch.dtype) -> UNet3D:
+    """See `backbones.blueprint`."""
+    [source] = spec.sources
+    with framewise.loading(places(spec)[0]), torch.device("meta"):
+        network = UNet3DConditionModel.from_config(config(source, "unet")).to(dtype)
+        return UNet3D(spec=spec, network=network, **framewise.blueprint_surroundings(source))
 
 
 def _contiguous(module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:

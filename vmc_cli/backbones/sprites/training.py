@@ -27,6 +27,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from vmc_cli.backbones import attention
 from vmc_cli.backbones.unet3d import quicken
 
 from . import world
@@ -321,7 +322,8 @@ def train_unet(  # noqa: PLR0915
     device = next(unet.parameters()).device
     torch.manual_seed(seed)
     rng, host = random.Random(seed), torch.Generator().manual_seed(seed)
-    quicken(unet, device)
+    quicken(unet)
+    unet.set_attn_processor(attention.FusedAttention(attention.chosen("auto", device)[1]))
     for module in (*unet.modules(), *text.modules()):
         if isinstance(module, torch.nn.Dropout):
             module.p = 0.0

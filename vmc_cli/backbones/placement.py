@@ -1,0 +1,79 @@
+"""Where weights are: parts of a model come to the accelerator while they are needed, and leave it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Home = tuple[dict[str, Any], str, Tensor]
+"""A tensor that a copy stands in for: the dictionary of its module, its name there, and it."""
+
+
+@contextmanager
+def resident(module: nn.Module, device: torch.device) -> Iterator[None]:
+    """Let copies of the weights of ``module`` on ``device`` stand in for them while inside.
+
+    Afterwards the very tensors of before are back. What already is there stays as it is.
+    """
+    homes: list[Home] = []
+    try:
+        _swap(module.modules(), device, homes)
+        yield
+    finally:
+        _restore(homes)
+
+
+@contextmanager
+def offloaded(network: nn.Module, device: torch.device, blocks: Sequence[nn.Module]) -> Iterator[None]:
+    """Keep the weights of ``network`` off ``device`` while inside; each of its ``blocks`` comes for its turn.
+
+    What is in none of the blocks is there all the time. For computing without gradients.
+    """
+    before = next(network.parameters()).device
+    inside = {part for block in blocks for part in block.modules()}
+    here: list[Home] = []
+    around: list[Home] = []
+
+    def fetch(block: nn.Module, inputs: Any) -> None:
+        _swap(block.modules(), device, here)
+
+    def leave(block: nn.Module, inputs: Any, outputs: Any) -> None:
+        _restore(here)
+
+    with ExitStack() as stack:
+        stack.callback(network.to, before)
+        network.to("cpu")
+        stack.callback(_restore, around)
+        _swap((part for part in network.modules() if part not in inside), device, around)
+        stack.callback(_restore, here)  # of a block that was stopped on its way
+        for block in blocks:
+            stack.callback(block.register_forward_pre_hook(fetch).remove)
+            stack.callback(block.register_forward_hook(leave).remove)
+        yield
+
+
+def size(*modules: nn.Module) -> int:
+    """Bytes of the weights."""
+    return sum(tensor.nbytes for module in modules for tensor in (*module.parameters(), *module.buffers()))
+
+
+def _swap(parts: Iterable[nn.Module], device: torch.device, homes: list[Home]) -> None:
+    """Put copies on ``device`` in the places of the parts' own tensors, and add to ``homes`` what was there."""
+    for part in parts:
+        for place in (part._parameters, part._buffers):
+            for name, tensor in place.items():
+                if tensor is not None and tensor.device != device:
+                    copy = tensor.detach().to(device, non_blocking=True)
+                    kept = isinstance(tensor, nn.Parameter)
+                    place[name] = nn.Parameter(copy, requires_grad=False) if kept else copy
+                    homes.append((place, name, tensor))
+
+
+def _restore(homes: list[Home]) -> None:
+    while homes:
+        place, name, tensor = homes.pop()
+        place[name] = tensor
