@@ -25,8 +25,9 @@ from vmc_cli.training import Lesson
 
 LEVELS = ("high", "medium", "low")
 """How much memory is spent, most first. When learning: everything that a step computes is kept for its
-gradients; only what takes long to compute again; only what enters a layer. When generating: prompt and negative
-prompt are computed together; one after the other; and but one block of the network is on the device."""
+gradients; only what takes long to compute again; only what enters a layer. When generating: prompt and
+negative prompt are computed together; one after the other; and but one block of the network is on the device.
+"""
 
 CHECKPOINTING: Mapping[str, str] = MappingProxyType({"high": "none", "medium": "selective", "low": "full"})
 """Level -> kind of `checkpointing.checkpointed`."""
@@ -68,7 +69,7 @@ def generating(backbone: FrameBackbone, level: str, *, guidance: float = GUIDANC
     clip, embedding = _clip(backbone), _embedding(backbone)
     negative = None if guidance == 1 else embedding
     with torch.no_grad(), Meter(backbone.device) as meter:
-        guided(backbone, clip, 0, embedding, negative, guidance, level == "high")
+        guided(backbone, clip, 0, embedding, negative, scale=guidance, together=level == "high")
     network, block = placement.size(backbone.network), 0
     if level == "low":
         blocks = [placement.size(each) for each in backbone.blocks]

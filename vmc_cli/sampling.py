@@ -37,30 +37,33 @@ def sample(
     latents = start.to(backbone.device, torch.float32)
     progress.stage("Generating", steps)
     for t, to in _transitions(backbone, steps):
-        prediction = guided(backbone, latents, t, embedding, negative_embedding, guidance or 1.0, together)
+        prediction = guided(
+            backbone, latents, t, embedding, negative_embedding, scale=guidance or 1.0, together=together
+        )
         scale, share = backbone.schedule.transfer(t, to)
         latents = scale * latents + share * prediction
         progress.step()
     return _finite(latents)
 
 
-def guided(
+def guided(  # noqa: PLR0917
     backbone: Backbone,
     latents: Tensor,
     t: int,
     embedding: Tensor,
     negative_embedding: Tensor | None,
-    guidance: float,
+    *,
+    scale: float,
     together: bool,
 ) -> Tensor:
-    """The prediction for ``embedding``; with a negative one, ``guidance`` times as far from that one's."""
+    """The prediction for ``embedding``; with a negative one, ``scale`` times as far from that one's."""
     if negative_embedding is None:
         return backbone.predict(latents, t, embedding.to(backbone.device))
     context = torch.cat([negative_embedding, embedding]).to(backbone.device)
     parts = [context] if together else context.split(1)
     predicted = [backbone.predict(latents.expand(len(part), *latents.shape[1:]), t, part) for part in parts]
     without, towards = torch.cat(predicted).chunk(2)
-    return without + guidance * (towards - without)
+    return without + scale * (towards - without)
 
 
 @torch.no_grad()

@@ -62,7 +62,7 @@ def size(*modules: nn.Module) -> int:
 
 
 def _swap(parts: Iterable[nn.Module], device: torch.device, homes: list[Home]) -> None:
-    """Put copies on ``device`` in the places of the parts' own tensors, and add to ``homes`` what was there."""
+    """Put copies on ``device`` in the places of the parts' own tensors, which are added to ``homes``."""
     for part in parts:
         for place in (part._parameters, part._buffers):
             for name, tensor in place.items():
