@@ -100,6 +100,13 @@ def bench(session: nox.Session) -> None:
     session.run("python", "tests/benchmarks/speed.py", *session.posargs)
 
 
+@nox.session(name="bench-costs")
+def bench_costs(session: nox.Session) -> None:
+    """Count what a step of each published model takes, beside the step of the papers; arguments are names."""
+    installed(session)
+    session.run("python", "tests/benchmarks/costs.py", *session.posargs)
+
+
 @nox.session(name="bench-methods")
 def bench_methods(session: nox.Session) -> None:
     """Measure how well methods, noises and numbers keep a motion; arguments go to the benchmark."""

@@ -37,15 +37,15 @@ MOMENTS = 2 * 4  # bytes that the optimiser keeps for each parameter
 
 @dataclass(frozen=True)
 class Cost:
-    """Floating point operations of one step, and the bytes of weights and activations at their peak."""
+    """Floating point operations and kernels of a step, and bytes of weights and activations at their peak."""
 
     flops: int
+    kernels: int
     peak: int
 
 
 def learning(backbone: FrameBackbone, recipe: Recipe, level: str) -> Cost:
     """A step of learning on a blueprint (see `backbones.blueprint`). The peak is that of all of learning."""
-    text, codec = (placement.size(part) for part in backbone.surroundings)
     clip, embedding = _clip(backbone), _embedding(backbone)
     generator = seeded(0)
     adapter = adapters.place(backbone, recipe.adaptation)
@@ -59,42 +59,63 @@ def learning(backbone: FrameBackbone, recipe: Recipe, level: str) -> Cost:
         Lesson(backbone, examples, recipe, trainable, paths, generator, Tensor.backward).learn(0)
         parameters = [*trainable.parameters.values(), *paths.parameters.values()]
         moments = MOMENTS * sum(parameter.numel() for parameter in parameters)
-    step = meter.peak + moments + (text if recipe.trains_token else 0)
-    return Cost(meter.flops, placement.size(backbone.network) + max(step, text, codec + _encoding(backbone)))
+    step = meter.peak + moments
+    if recipe.trains_token and not _on_cpu(backbone):
+        step += placement.size(backbone.surroundings[0])
+    return Cost(
+        meter.flops,
+        meter.kernels,
+        _peak(backbone, placement.size(backbone.network), step, _encoding(backbone)),
+    )
 
 
 def generating(backbone: FrameBackbone, level: str, *, guidance: float = GUIDANCE) -> Cost:
     """A step of denoising on a blueprint. The peak is that of all of generating."""
-    text, codec = (placement.size(part) for part in backbone.surroundings)
     clip, embedding = _clip(backbone), _embedding(backbone)
     negative = None if guidance == 1 else embedding
     with torch.no_grad(), Meter(backbone.device) as meter:
         guided(backbone, clip, 0, embedding, negative, scale=guidance, together=level == "high")
     network, block = placement.size(backbone.network), 0
-    if level == "low":
+    if level == "low" and not _on_cpu(backbone):
         blocks = [placement.size(each) for each in backbone.blocks]
         network, block = network - sum(blocks), max(blocks)
-    return Cost(meter.flops, network + max(block + meter.peak, text, codec + _decoding(backbone)))
+    return Cost(meter.flops, meter.kernels, _peak(backbone, network, block + meter.peak, _decoding(backbone)))
+
+
+def _peak(backbone: FrameBackbone, network: int, step: int, coding: int) -> int:
+    """Bytes of the largest stage: to the ``network`` comes what a ``step``, or ``coding`` a frame, takes."""
+    text, codec = (placement.size(part) for part in backbone.surroundings)
+    if _on_cpu(backbone):
+        return network + text + codec + max(step, coding)
+    return network + max(step, text, codec + coding)
+
+
+def _on_cpu(backbone: FrameBackbone) -> bool:
+    """Where nothing can be moved elsewhere."""
+    return backbone.stands_on.type == "cpu"
 
 
 class Meter(TorchDispatchMode):
-    """Counts what is computed inside: floating point operations, and the largest sum of bytes of new tensors.
+    """Counts what is computed inside: floating point operations, kernels, and bytes of tensors at the peak.
 
-    Only tensors on ``device`` count, from when they are made to when nothing needs them any more.
+    ``kernels`` are the operations that are more than another view. Of tensors only those on ``device`` count,
+    from when they are made to when nothing needs them any more.
     """
 
     def __init__(self, device: torch.device) -> None:
         super().__init__()
         self.flops = 0
+        self.kernels = 0
         self.peak = 0
         self._device = device.type
         self._living: dict[int, tuple[Any, int]] = {}  # address of a storage -> what tells of its end, bytes
         self._sum = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = function(*args, **(kwargs or {}))
+        found = _computed(function, args, kwargs or {})
         if formula := flop_registry.get(function._overloadpacket):
             self.flops += formula(*args, **(kwargs or {}), out_val=found)
+        self.kernels += function._schema.is_mutable or not _returns_old(function)
         if not _returns_old(function):
             for tensor in found if isinstance(found, tuple | list) else (found,):
                 if isinstance(tensor, Tensor) and tensor.device.type == self._device:
@@ -119,6 +140,44 @@ def _returns_old(function: Any) -> bool:
     return all(each.alias_info is not None for each in function._schema.returns)
 
 
+_Layout = tuple[torch.Size, tuple[int, ...], torch.dtype]
+_LAYOUTS: dict[Any, list[_Layout | None]] = {}
+_SHARING = (torch.ops.aten._unsafe_view.default,)  # a view, though it does not say so
+
+
+def _computed(function: Any, args: Any, kwargs: Any) -> Any:
+    """``function(*args, **kwargs)``, without working out again what it makes of tensors of the same layout.
+
+    A network is the same few layers many times, and on the meta device layouts are all there is.
+    """
+    if function in _SHARING or any(each.alias_info is not None for each in function._schema.returns):
+        return function(*args, **kwargs)
+    key = (function, _layout(args), _layout(tuple(kwargs.items())))
+    if (known := _LAYOUTS.get(key)) is not None:
+        made = [each if each is None else _empty(*each) for each in known]
+        return made[0] if len(made) == 1 else tuple(made)
+    found = function(*args, **kwargs)
+    outputs = found if isinstance(found, tuple) else (found,)
+    if outputs and all(each is None or (isinstance(each, Tensor) and each.is_meta) for each in outputs):
+        _LAYOUTS[key] = [
+            each if each is None else (each.shape, each.stride(), each.dtype) for each in outputs
+        ]
+    return found
+
+
+def _empty(shape: torch.Size, strides: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    return torch.empty_strided(shape, strides, dtype=dtype, device="meta")
+
+
+def _layout(value: Any) -> Any:
+    """Of an argument, all that decides the layout of what is computed with it; it can be hashed."""
+    if isinstance(value, Tensor):
+        return value.shape, value.stride(), value.dtype, value.device
+    if isinstance(value, tuple | list):
+        return tuple(_layout(each) for each in value)
+    return type(value), value
+
+
 def _clip(backbone: FrameBackbone) -> Tensor:
     return torch.empty(1, *backbone.latent_shape, device=backbone.device)
 
@@ -127,6 +186,7 @@ def _embedding(backbone: FrameBackbone) -> Tensor:
     return torch.empty(1, *backbone.embedding_shape, device=backbone.device)
 
 
+@cache
 @torch.no_grad()
 def _encoding(backbone: FrameBackbone) -> int:
     """Bytes of activations while a frame is encoded."""
@@ -136,6 +196,7 @@ def _encoding(backbone: FrameBackbone) -> int:
     return meter.peak
 
 
+@cache
 @torch.no_grad()
 def _decoding(backbone: FrameBackbone) -> int:
     """Bytes of activations while a frame is decoded."""

@@ -46,7 +46,7 @@ def sample(
     return _finite(latents)
 
 
-def guided(  # noqa: PLR0917
+def guided(
     backbone: Backbone,
     latents: Tensor,
     t: int,

@@ -126,12 +126,12 @@ class Lesson:
 
     def learn(self, number: int) -> Tensor:
         """All objectives of an example, each with its gradients; the loss of the motion, on the device."""
-        loss = self._motion(number)
+        loss = self.motion(number)
         if self.recipe.aside:
-            self._looks(number)
+            self.looks(number)
         return loss
 
-    def _motion(self, number: int) -> Tensor:
+    def motion(self, number: int) -> Tensor:
         """The recipe's objective, for what the motion's file is going to hold."""
         recipe = self.recipe
         # Gradients inside: what the network computed may have to be computed again for them.
@@ -142,7 +142,7 @@ class Lesson:
             self.backward(loss)
         return loss.detach()
 
-    def _looks(self, number: int) -> None:
+    def looks(self, number: int) -> None:
         """Plain error on one random frame, for the clip's own spatial path alone (MotionDirector)."""
         clip, embedding = self.examples[number]
         frame = int(torch.randint(clip.shape[2], (1,), generator=self.generator))

@@ -60,3 +60,31 @@ def test_running_out_of_memory_is_one_sentence(fail):
 def test_other_errors_stay_what_they_are():
     with pytest.raises(RuntimeError, match="shape"), device.memory_explained("draw a horse"):
         raise RuntimeError("shape mismatch")
+
+
+@pytest.fixture
+def files(monkeypatch):
+    """What the system says of its memory, by the name of the file."""
+    said = {"meminfo": "MemTotal: 9 kB\nMemAvailable:    2048 kB\n"}
+    monkeypatch.setattr(device, "_read", lambda path: said.get(path.name, ""))
+    return said
+
+
+def test_what_is_left_is_what_the_system_has(files):
+    assert device.available_memory(torch.device("cpu")) == 2048 * 1024
+
+
+def test_a_container_may_have_less_than_the_system(files):
+    files |= {
+        "memory.max": "1000000\n",
+        "memory.current": "400000\n",
+        "memory.stat": "file 9\ninactive_file 50000\n",
+    }
+    assert device.available_memory(torch.device("cpu")) == 650_000
+    files["memory.max"] = "max\n"
+    assert device.available_memory(torch.device("cpu")) == 2048 * 1024
+
+
+def test_where_nothing_is_told_there_is_no_limit(files):
+    files.clear()
+    assert device.available_memory(torch.device("cpu")) == float("inf")

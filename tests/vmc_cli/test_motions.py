@@ -261,7 +261,7 @@ def test_running_out_of_memory_anywhere_is_one_sentence(tiny_backbone, delta, wh
     def fails(*args):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(type(tiny_backbone), where, fails)
+    monkeypatch.setattr(tiny_backbone, where, fails)
     with pytest.raises(OutOfMemory, match="not enough memory to"):
         learned(tiny_backbone) if where == "encode" else generated(tiny_backbone, deltas=[(delta, 1.0)])
     assert fingerprint(tiny_backbone.network) == before

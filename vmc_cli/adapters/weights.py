@@ -126,7 +126,8 @@ class _Cast(nn.Module):
 
 def _compute_in(dtype: torch.dtype, layer: nn.Module) -> None:
     """Let ``layer`` keep its weight as it is, in float32, but compute in the format of the frozen network."""
-    parametrize.register_parametrization(layer, "weight", _Cast(dtype), unsafe=True)
+    if dtype is not torch.float32:
+        parametrize.register_parametrization(layer, "weight", _Cast(dtype), unsafe=True)
 
 
 @contextmanager

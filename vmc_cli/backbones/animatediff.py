@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
+from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from torch import Tensor
 
-from vmc_cli.backbones import Spec, config, framewise, places
+from vmc_cli.backbones import Spec, config, framewise, parts, places
 from vmc_cli.backbones.framewise import FrameBackbone
 from vmc_cli.device import choose_device, compute_dtype
 from vmc_cli.errors import IncompatibleError
@@ -25,6 +27,12 @@ class AnimateDiff(FrameBackbone):
 
     roles = ROLES
 
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        for module in self.network.modules():
+            if isinstance(module, AnimateDiffTransformer3D):
+                framewise.densify(module.proj_in)
+
     def predict(self, latents: Tensor, t: Tensor | int, embedding: Tensor) -> Tensor:
         """See `Backbone.predict`. This network wants a prompt for each frame."""
         return super().predict(latents, t, embedding.repeat_interleave(latents.shape[2], dim=0))
@@ -38,13 +46,13 @@ def load(folders: Sequence[Path], spec: Spec, revision: str, device: str | None)
     chosen = choose_device(device)
     checkpoint, adapter = folders
     dtype = compute_dtype(chosen)
-    with framewise.loading(adapter):
-        motion = framewise.load_part(MotionAdapter, adapter, torch_dtype=dtype)
+    with parts.loading(adapter):
+        motion = parts.load_part(MotionAdapter, adapter, torch_dtype=dtype)
         longest = motion.config.motion_max_seq_length
         if spec.frames > longest:
             raise IncompatibleError(f"The motion adapter in {adapter} makes {longest} frames at most.")
-    with framewise.loading(checkpoint):
-        images = framewise.load_part(UNet2DConditionModel, checkpoint / "unet", torch_dtype=dtype)
+    with parts.loading(checkpoint):
+        images = parts.load_part(UNet2DConditionModel, checkpoint / "unet", torch_dtype=dtype)
         if list(images.config.block_out_channels) != list(motion.config.block_out_channels):
             raise IncompatibleError(f"The motion adapter in {adapter} was not made for {checkpoint}.")
         return AnimateDiff(
@@ -52,15 +60,15 @@ def load(folders: Sequence[Path], spec: Spec, revision: str, device: str | None)
             revision=revision,
             network=UNetMotionModel.from_unet2d(images, motion).to(dtype),
             device=chosen,
-            **framewise.load_surroundings(checkpoint, **_BETAS),
+            **parts.load_surroundings(checkpoint, **_BETAS),
         )
 
 
 def blueprint(spec: Spec, dtype: torch.dtype) -> AnimateDiff:
     """See `backbones.blueprint`."""
     checkpoint, adapter = spec.sources
-    with framewise.loading(places(spec)[0]), torch.device("meta"):
+    with parts.loading(places(spec)[0]), torch.device("meta"):
         images = UNet2DConditionModel.from_config(config(checkpoint, "unet"))
         motion = MotionAdapter.from_config(config(adapter, "."))
         network = UNetMotionModel.from_unet2d(images, motion, load_weights=False).to(dtype)
-        return AnimateDiff(spec=spec, network=network, **framewise.blueprint_surroundings(checkpoint))
+        return AnimateDiff(spec=spec, network=network, **parts.blueprint_surroundings(checkpoint))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vmc_cli.backbones import Spec
+from vmc_cli.backbones import Spec, blueprint
 from vmc_cli.errors import IncompatibleError, UsageError
 
 CLEAN = -1
@@ -196,6 +196,11 @@ class Backbone(ABC):
 
         For `predict` without gradients. What changes its weights has to be entered, and left, inside.
         """
+
+    @cached_property
+    def blueprint(self) -> Any:
+        """The same without weights, to count what it costs: see `backbones.blueprint`."""
+        return blueprint(self.spec, self.device, self.dtype)
 
     @property
     def is_resident(self) -> bool:

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
-import diffusers
 import numpy as np
 import torch
-import transformers
-from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny, DDIMScheduler
-from safetensors import SafetensorError
+from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
-from vmc_cli.backbones import Origin, Spec, attention, config, folders, placement
+from vmc_cli.backbones import Spec, attention, placement
 from vmc_cli.backbones.base import Backbone, Schedule, Site
 from vmc_cli.device import available_memory
 from vmc_cli.errors import IncompatibleError
-
-_CODECS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny, "AutoencoderDC": AutoencoderDC}
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, NotImplementedError, SafetensorError)
 
 BLOCK = r".+\.{}\.\d+\.transformer_blocks\.\d+\."
 MATRIX = r"(to_q|to_k|to_v|to_out\.0)"
@@ -36,6 +29,19 @@ SPATIAL: Roles = (
     (BLOCK.format("attentions") + r"ff\.(net\.0\.proj)", "spatial-feed-forward", "in_features"),
     (BLOCK.format("attentions") + r"ff\.(net\.2)", "spatial-feed-forward", "out_features"),
 )
+
+
+def densify(layer: nn.Module) -> None:
+    """Let ``layer`` see contiguous tensors only.
+
+    What enters a temporal transformer is a view of one video, whose strides turn one matrix product into h*w
+    tiny ones.
+    """
+    layer.register_forward_pre_hook(_contiguous, with_kwargs=True)
+
+
+def _contiguous(module: nn.Module, inputs: Any, named: Any) -> Any:
+    return tuple(x.contiguous() for x in inputs), {key: x.contiguous() for key, x in named.items()}
 
 
 def temporal(name: str) -> Roles:
@@ -72,6 +78,8 @@ class FrameBackbone(Backbone):
     """A network over the latents of single frames, with its CLIP text encoder and its autoencoder."""
 
     roles: Roles
+    stands_on: torch.device
+    """Of a blueprint: the device that it was made for."""
 
     def __init__(
         self,
@@ -172,6 +180,8 @@ class FrameBackbone(Backbone):
 
     def predict(self, latents: Tensor, t: Tensor | int, embedding: Tensor) -> Tensor:
         """See `Backbone.predict`."""
+        if not self.is_resident:  # there was no room for it when it was loaded
+            raise MemoryError
         timesteps = torch.as_tensor(t).to(self.device)
         noisy, told = latents.to(self.dtype), embedding.to(self.dtype)
         return self.network(noisy, timesteps, told, return_dict=False)[0].float()
@@ -184,6 +194,7 @@ class FrameBackbone(Backbone):
 
     def attend_as_on(self, device: torch.device) -> None:
         """See `Backbone.attend_as_on`."""
+        self.stands_on = device
         self._attend(attention.float32 if device.type == "cpu" else attention.sdpa)
 
     def _attend(self, kernel: attention.Kernel) -> None:
@@ -220,99 +231,6 @@ class FrameBackbone(Backbone):
 
 def _to_bytes(pixels: Tensor) -> Tensor:
     return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-
-
-def load_surroundings(folder: Path, **scheduler: Any) -> dict[str, Any]:
-    """All but the network of the model in ``folder``, as `FrameBackbone` takes it.
-
-    ``scheduler`` replaces entries of its scheduler's configuration. For use inside `loading`.
-    """
-    kind = folders.read_json(folder / "vae" / "config.json").get("_class_name")
-    if kind not in _CODECS:
-        raise IncompatibleError(f"{folder / 'vae'} holds a {kind}; it must be one of {', '.join(_CODECS)}.")
-    text_encoder = load_part(CLIPTextModel, folder / "text_encoder", trust_remote_code=False)
-    tokenizer = CLIPTokenizer.from_pretrained(
-        folder / "tokenizer",
-        model_max_length=text_encoder.config.max_position_embeddings,
-        local_files_only=True,
-        trust_remote_code=False,
-    )
-    return {
-        "vae": load_part(_CODECS[kind], folder / "vae"),
-        "text_encoder": text_encoder,
-        "tokenizer": tokenizer,
-        "schedule": load_schedule(folder / "scheduler", **scheduler),
-    }
-
-
-def blueprint_surroundings(source: Origin | Path) -> dict[str, Any]:
-    """As `load_surroundings`, on the current device and without weights; nobody can be told a prompt."""
-    vae = config(source, "vae")
-    return {
-        "vae": _CODECS[vae["_class_name"]].from_config(vae),
-        "text_encoder": CLIPTextModel(CLIPTextConfig.from_dict(config(source, "text_encoder"))),
-        "tokenizer": None,
-        "schedule": Schedule(
-            torch.linspace(0.99, 0.01, 1000, device="cpu"), torch.ones(1, device="cpu"), "epsilon"
-        ),
-        "revision": "",
-        "device": torch.device("meta"),
-    }
-
-
-def load_part(kind: Any, folder: Path, **options: Any) -> Any:
-    """A part of a model, from safetensors files only; nothing is fetched.
-
-    Libraries fill in missing weights at random and only warn: here it is an `IncompatibleError`.
-    """
-    model, found = kind.from_pretrained(
-        folder,
-        variant=folders.variant(folder),
-        use_safetensors=True,
-        local_files_only=True,
-        output_loading_info=True,
-        **options,
-    )
-    if missing := sorted(found["missing_keys"]):
-        raise IncompatibleError(f"{folder} lacks {len(missing)} weights, {missing[0]} among them.")
-    return model
-
-
-def load_schedule(folder: Path, **changes: Any) -> Schedule:
-    """The noise schedule that the scheduler in ``folder`` describes, whichever sampler it is made for.
-
-    Betas of any kind, rescaled to end in nothing but noise or not, and what the network predicts.
-
-    Raises `IncompatibleError` when it describes something else than noise added with betas.
-    """
-    config = {**folders.read_json(folder / "scheduler_config.json"), **changes}
-    flows = config.get("use_flow_sigmas") or config.get("prediction_type") == "flow_prediction"
-    if flows or not {"beta_schedule", "trained_betas"} & {key for key, value in config.items() if value}:
-        raise IncompatibleError(
-            f"The schedule in {folder} ({config.get('_class_name')}) does not add noise by betas.",
-            "Only such models can be used here.",
-        )
-    scheduler = DDIMScheduler.from_config(config)
-    return Schedule(scheduler.alphas_cumprod, scheduler.final_alpha_cumprod, scheduler.config.prediction_type)
-
-
-@contextmanager
-def loading(folder: Path) -> Iterator[None]:
-    """Load a model from ``folder`` inside, without a word; what the libraries raise becomes one sentence.
-
-    Raises `IncompatibleError`.
-    """
-    diffusers.logging.set_verbosity_error()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    default = torch.get_default_dtype()
-    try:
-        yield
-    except _UNREADABLE as error:
-        message = f"The folder {folder} does not hold a whole model: {error}"
-        raise IncompatibleError(message) from error
-    finally:
-        torch.set_default_dtype(default)  # diffusers changes it while loading, and not back when that fails
 
 
 def _require_fit(spec: Spec, network: Any, vae: Any, text_encoder: Any, factor: int) -> None:

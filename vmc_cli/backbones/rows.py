@@ -85,8 +85,7 @@ _ANY_CHECKPOINT = (
     "Any Stable Diffusion 1.5 in diffusers layout takes its place: --backbone FOLDER, or FOLDER+v1-5-3."
 )
 
-# memory_gib: weights in 16 bits, text encoder and codec in 32, and the activations of one step at the row's
-# size, no checkpointing; counted on the meta device for zeroscope, scaled by the pixels for modelscope.
+# memory_gib: `costs`, counted in 16 bits for the method vmc at the level low.
 ROWS: tuple[Spec, ...] = (
     Spec(
         name="sprites",
@@ -120,7 +119,7 @@ ROWS: tuple[Spec, ...] = (
         licence="CC BY-NC 4.0",
         summary="real footage at 576x320, without a watermark; a further trained modelscope",
         advice="Not for commercial use.",
-        memory_gib=MappingProxyType({"weights": 4.3, "learn": 28.5, "generate": 7.0}),
+        memory_gib=MappingProxyType({"weights": 2.6, "learn": 6.2, "generate": 2.2}),
     ),
     Spec(
         name="modelscope",
@@ -139,7 +138,7 @@ ROWS: tuple[Spec, ...] = (
         licence="CC BY-NC 4.0",
         summary="real footage at 256x256, often with a stock footage watermark",
         advice="Not for commercial use.",
-        memory_gib=MappingProxyType({"weights": 4.3, "learn": 10.0, "generate": 5.0}),
+        memory_gib=MappingProxyType({"weights": 2.6, "learn": 3.9, "generate": 1.3}),
     ),
     *(
         Spec(
@@ -153,7 +152,8 @@ ROWS: tuple[Spec, ...] = (
             licence=_ANIMATEDIFF,
             summary=f"Stable Diffusion 1.5 with the motion adapter {adapter}",
             advice=_ANY_CHECKPOINT,
+            memory_gib=MappingProxyType({"weights": 2.4, "learn": learn, "generate": 1.7}),
         )
-        for name, adapter in (("animatediff", "v1-5-2"), ("animatediff-v1-5-3", "v1-5-3"))
+        for name, adapter, learn in (("animatediff", "v1-5-2", 5.5), ("animatediff-v1-5-3", "v1-5-3", 5.4))
     ),
 )

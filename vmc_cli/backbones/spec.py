@@ -37,8 +37,9 @@ class Spec:
 
     ``family`` names the module in this package that loads it, from ``sources`` in the order in which it wants
     them: folders that came with the package or are the user's own, or what is fetched from a hub. Sizes in
-    pixels, ``fps`` in frames per second. ``memory_gib`` is about what learning and generating take as weights
-    and activations. ``recipes`` holds, by method, the numbers that suit this model better than the paper's.
+    pixels, ``fps`` in frames per second. ``memory_gib`` is what the network's weights take, and learning and
+    generating with them at least. ``recipes`` holds, by method, the numbers that suit this model better than
+    the paper's.
     ``reconstruction_floor`` (dB) is what `motions.reconstruction` gives for clips that it can draw.
     """
 

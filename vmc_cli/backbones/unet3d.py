@@ -12,7 +12,7 @@ from diffusers import UNet3DConditionModel
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from torch import Tensor, nn
 
-from vmc_cli.backbones import Spec, config, framewise, places
+from vmc_cli.backbones import Spec, config, framewise, parts, places
 from vmc_cli.backbones.framewise import FrameBackbone
 from vmc_cli.device import choose_device, compute_dtype
 
@@ -39,8 +39,7 @@ def quicken(network: UNet3DConditionModel) -> None:
         if type(module) is nn.Conv3d and module.kernel_size == (3, 1, 1):
             module.__class__ = TemporalConvolution
         if isinstance(module, TransformerTemporalModel):
-            # Its view of one video has strides that turn one matrix product into h*w tiny ones.
-            module.proj_in.register_forward_pre_hook(_contiguous)
+            framewise.densify(module.proj_in)
 
 
 class UNet3D(FrameBackbone):
@@ -48,8 +47,8 @@ class UNet3D(FrameBackbone):
 
     roles = ROLES
 
-    def __init__(self, **parts: Any) -> None:
-        super().__init__(**parts)
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
         quicken(self.network)
 
 
@@ -60,25 +59,19 @@ def load(folders: Sequence[Path], spec: Spec, revision: str, device: str | None)
     """
     chosen = choose_device(device)
     [folder] = folders
-    with framewise.loading(folder):
+    with parts.loading(folder):
         return UNet3D(
             spec=spec,
             revision=revision,
-            network=framewise.load_part(
-                UNet3DConditionModel, folder / "unet", torch_dtype=compute_dtype(chosen)
-            ),
+            network=parts.load_part(UNet3DConditionModel, folder / "unet", torch_dtype=compute_dtype(chosen)),
             device=chosen,
-            **framewise.load_surroundings(folder),
+            **parts.load_surroundings(folder),
         )
 
 
 def blueprint(spec: Spec, dtype: torch.dtype) -> UNet3D:
     """See `backbones.blueprint`."""
     [source] = spec.sources
-    with framewise.loading(places(spec)[0]), torch.device("meta"):
+    with parts.loading(places(spec)[0]), torch.device("meta"):
         network = UNet3DConditionModel.from_config(config(source, "unet")).to(dtype)
-        return UNet3D(spec=spec, network=network, **framewise.blueprint_surroundings(source))
-
-
-def _contiguous(module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
-    return (inputs[0].contiguous(),)
+        return UNet3D(spec=spec, network=network, **parts.blueprint_surroundings(source))

@@ -70,7 +70,7 @@ def _show(name: Model, json: options.Json = False) -> None:
         "family": spec.family,
         "frames": f"{spec.frames} of {spec.width}x{spec.height}, {spec.fps:g} a second",
         "licence": spec.licence,
-        "memory": ", ".join(f"{what} {size:g} GiB" for what, size in spec.memory_gib.items()),
+        "memory at least": ", ".join(f"{what} {size:g} GiB" for what, size in spec.memory_gib.items()),
         "from": ", ".join(commits) or ", ".join(map(str, backbones.places(spec))),
         "on disk": _place(spec),
         "revision": _revision(spec),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vmc_cli.commands import generating, options
+from vmc_cli.commands import generating, options, rehearsing
 
 
 @options.spread
@@ -27,6 +27,7 @@ def command(
     ] = None,
     wish: generating.Wish,
     backbone: options.MotionsBackbone = None,
+    dry_run: options.DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -35,4 +36,4 @@ def command(
     The path of each video is printed. Same seed, same pixels.
     """
     plan = generating.planned(wish, prompt, motions=motion or (), backbone=backbone)
-    generating.carry_out(plan, as_json=json)
+    (rehearsing.generating if dry_run else generating.carry_out)(plan, as_json=json)

@@ -17,7 +17,7 @@ from registry.errors import Exists
 from registry.store import Store
 from vmc_cli import backbones, lora, prompts, terminal, tokens
 from vmc_cli.backbones import Spec, folders
-from vmc_cli.commands import options
+from vmc_cli.commands import loading, options
 from vmc_cli.errors import ExistsError, IncompatibleError, UsageError
 from vmc_cli.lora import Lora
 from vmc_cli.progress import Progress
@@ -42,6 +42,8 @@ class Wish:
     count: options.Count = 1
     out: options.Out = None
     strength: options.Strength = 1.0
+    memory: options.Memory = "auto"
+    attention: options.Attention = "auto"
     sheet: options.Sheet = None
     force: options.Force = False
 
@@ -68,6 +70,8 @@ def planned(wish: Wish, prompt: str, *, motions: Sequence[str], backbone: str | 
     options.finite("--strength", wish.strength)
     if wish.noise is not None and wish.noise not in NOISES:
         raise UsageError(f"No start noise is called {wish.noise!r}.", f"Choose one of {', '.join(NOISES)}.")
+    options.among("--memory", wish.memory, options.MEMORY)
+    options.among("--attention", wish.attention, options.ATTENTION)
     options.sheet(wish.sheet, force=wish.force)
     named = with_strengths(motions, wish.strength)
     if wish.noise not in (None, "random") and not named:
@@ -92,7 +96,7 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
         _warn_if_partial(subject)
     deltas = [(Delta.load(store, name), strength) for name, strength in plan.motions]
     noise = wish.noise or (deltas[0][0].noise if deltas else "random")
-    backbone = backbones.load(plan.spec)
+    backbone = loading.loaded(plan.spec, wish.attention)
     rows = [(delta.preview, f"learned: {delta.card.prompt_used}") for delta, _ in deltas]
     for number, target in enumerate(plan.targets):
         seed = wish.seed + number
@@ -106,6 +110,7 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
             guidance=wish.guidance,
             negative=wish.negative,
             seed=seed,
+            level=wish.memory,
             progress=Progress(),
         )
         facts: dict[str, Any] = {
@@ -127,12 +132,17 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
         )
         rows.append((video, f"seed {seed}: {plan.prompt}"))
         if as_json:
-            named = [{"name": name, "strength": strength} for name, strength in plan.motions]
-            terminal.emit_json({"video": str(path), **facts, "motions": named, "warnings": terminal.warnings})
+            told = {"video": str(path), **facts, "motions": named(plan)}
+            terminal.emit_json({**told, "warnings": terminal.warnings})
         else:
             terminal.emit_path(path)
     if wish.sheet:
         _write_sheet(rows, wish.sheet, wish.force)
+
+
+def named(plan: Plan) -> list[dict[str, Any]]:
+    """The motions of a plan, for JSON."""
+    return [{"name": name, "strength": strength} for name, strength in plan.motions]
 
 
 def with_strengths(motions: Sequence[str], strength: float) -> tuple[tuple[str, float], ...]:

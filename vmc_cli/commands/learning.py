@@ -6,22 +6,18 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from registry import home, names
 from registry.card import Card
 from registry.errors import DiskError
 from registry.store import Slot, Store
-from vmc_cli import backbones, terminal
+from vmc_cli import terminal
 from vmc_cli.checkpoints import Checkpoint
-from vmc_cli.commands import filming, previewing
+from vmc_cli.commands import filming, loading, previewing, rehearsing
 from vmc_cli.commands.planning import Plan, Wish
 from vmc_cli.commands.previewing import Picture
 from vmc_cli.errors import OutOfMemory, Stopped
 from vmc_cli.progress import Progress
-
-if TYPE_CHECKING:
-    pass
 
 
 def carry_out(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
@@ -39,7 +35,9 @@ def carry_out(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
 
 
 def rehearse(plan: Plan, as_json: bool) -> None:
-    """Say what would be learned. Reads the clips, loads no model, writes nothing."""
+    """Say what would be learned, and what it takes. Reads the clips, loads no model, writes nothing."""
+    from vmc_cli import motions
+
     name = plan.name if plan.named or plan.wish.replace else _first_free(plan.name)
     _picture(plan.wish, name)
     clips = [
@@ -47,6 +45,8 @@ def rehearse(plan: Plan, as_json: bool) -> None:
         for path, clip in zip(plan.clips, filming.clips_of(plan), strict=True)
     ]
     recipe = plan.recipe.to_card()
+    held = len(Store.default().card(plan.motion).sources) if plan.motion else len(clips)
+    estimate = motions.of_learning(plan.spec, plan.recipe, held, len(plan.others), asked=plan.wish.memory)
     if as_json:
         facts = {
             **plan.described(),
@@ -54,6 +54,7 @@ def rehearse(plan: Plan, as_json: bool) -> None:
             "recipe": recipe,
             "clips": clips,
             "backward": plan.backward,
+            **estimate.to_json(),
         }
         terminal.emit_json({"dry_run": True, **facts, "warnings": terminal.warnings})
         return
@@ -76,6 +77,7 @@ def rehearse(plan: Plan, as_json: bool) -> None:
             *((("other clips", len(plan.others)),) if plan.others else ()),
             ("backbone", f"{spec.name}, {spec.frames} frames of {spec.width}x{spec.height}"),
             *((key.replace("_", " "), _worded(value)) for key, value in recipe.items()),
+            *rehearsing.worded(estimate),
         ]
     )
     terminal.say("Nothing was learned or written.")
@@ -93,7 +95,7 @@ def learned(plan: Plan) -> Card:
         checkpoint = _checkpoint(plan.wish, slot.name)
         from vmc_cli import motions
 
-        backbone = backbones.load(plan.spec)
+        backbone = loading.loaded(plan.spec, plan.wish.attention)
         _require_space(slot, checkpoint, motions.file_sizes(backbone, plan.recipe, *film.counts))
         footage = film.footage(backbone)
         preview = picture.begun(film.shown[0], plan.prompt_used) if picture else None
@@ -106,6 +108,7 @@ def learned(plan: Plan) -> Card:
                 recipe=plan.recipe,
                 seed=plan.wish.seed,
                 keep_prompt=plan.wish.keep_prompt,
+                level=plan.wish.memory,
                 checkpoint=checkpoint,
                 progress=Progress(),
                 preview=preview,

@@ -17,6 +17,12 @@ from vmc_cli.errors import DiskError, ExistsError, NotFoundError, UsageError
 
 DEFAULT_BACKBONE = "sprites"
 
+MEMORY = ("auto", "low", "medium", "high")
+"""How much memory may be spent; `costs.LEVELS` says on what."""
+
+ATTENTION = ("auto", "xformers", "sdpa")
+"""What attention is computed by: `attention.chosen`."""
+
 
 def _stay_quiet(wanted: bool) -> bool:
     if wanted:
@@ -179,7 +185,28 @@ Replace = Annotated[
         "--replace", help="Replace the motion of that name; the old one stays in .trash for a week."
     ),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be learned; load and write nothing.")]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Say what would be done, and what it takes; load and write nothing."),
+]
+Memory = Annotated[
+    str,
+    typer.Option(
+        "--memory",
+        metavar="LEVEL",
+        autocompletion=lambda: list(MEMORY),
+        help=f"How much memory to spend: {', '.join(MEMORY)}. Less is slower.",
+    ),
+]
+Attention = Annotated[
+    str,
+    typer.Option(
+        "--attention",
+        metavar="NAME",
+        autocompletion=lambda: list(ATTENTION),
+        help=f"What computes attention: {', '.join(ATTENTION)} (PyTorch's own).",
+    ),
+]
 CheckpointEvery = Annotated[
     int,
     typer.Option(
@@ -337,6 +364,12 @@ def finite(option: str, value: float | None, above: float = -math.inf) -> None:
     if value is not None and not (math.isfinite(value) and value > above):
         bound = "" if above == -math.inf else f" above {above:g}"
         raise UsageError(f"{option} {value:g} cannot be used.", f"Write a number{bound}.")
+
+
+def among(option: str, value: str, known: tuple[str, ...]) -> None:
+    """Raise UsageError unless `value` is one of `known`."""
+    if value not in known:
+        raise UsageError(f"{option} {value} is not known.", f"Choose one of {', '.join(known)}.")
 
 
 def worded(option: str, text: str) -> str:

@@ -42,6 +42,8 @@ class Wish:
     replace: options.Replace = False
     checkpoint_every: options.CheckpointEvery = Checkpoint.every
     resume: options.Resume = False
+    memory: options.Memory = "auto"
+    attention: options.Attention = "auto"
     sheet: options.Sheet = None
     preview_every: options.PreviewEvery = None
 
@@ -93,6 +95,8 @@ def planned(
     prompt = options.worded("prompt", prompt)
     options.finite("--learning-rate", wish.learning_rate, above=0)
     options.finite("--sample-fps", wish.sample_fps, above=0)
+    options.among("--memory", wish.memory, options.MEMORY)
+    options.among("--attention", wish.attention, options.ATTENTION)
     options.sheet(wish.sheet, force=wish.replace)
     part = options.trimmed(wish.trim)
     spec = backbones.find(backbone)

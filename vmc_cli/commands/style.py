@@ -57,7 +57,7 @@ def command(
             )
         used = Store.default().card(motion).prompt_used
     else:
-        learn = _to_learn(motion, prompt, name, backbone, wish.seed)
+        learn = _to_learn(motion, prompt, name, backbone, wish)
         used = learn.prompt_used
         # What would fail after learning fails before it; the motion that noise is made from is still to come.
         anyway = replace(wish, noise=None)
@@ -69,14 +69,14 @@ def command(
 
 
 def _to_learn(
-    clip: str, prompt: str | None, name: str | None, backbone: str | None, seed: int
+    clip: str, prompt: str | None, name: str | None, backbone: str | None, wish: Wish
 ) -> planning.Plan:
     if not os.path.lexists(clip):
         raise NotFoundError(f"There is neither a motion nor a clip {clip}.", "vmc list shows all motions.")
     if prompt is None:
         raise UsageError(f"What happens in {clip} is not said.", 'Add --prompt "a seagull is walking", say.')
     return planning.planned(
-        planning.Wish(name=name, seed=seed),
+        planning.Wish(name=name, seed=wish.seed, memory=wish.memory, attention=wish.attention),
         prompt,
         clips=[Path(clip)],
         backbone=backbone or options.default_backbone(),

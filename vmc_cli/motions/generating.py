@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from vmc_cli import device, tokens
+from vmc_cli import costs, device, memory, tokens
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta, attached, worn
@@ -32,6 +33,7 @@ def generate(
     guidance: float = GUIDANCE,
     negative: str = "",
     seed: int = 0,
+    level: str = "auto",
     progress: Watcher | None = None,
 ) -> Clip:
     """A video of ``prompt`` that follows each of ``deltas`` with its strength. Same seed, same pixels.
@@ -40,33 +42,41 @@ def generate(
 
     It starts from ``noise`` (see `noise.start_noise`; by default what the first motion's method starts from,
     without a motion random), made from the first motion; where that was learned from several clips, the seed
-    chooses one.
+    chooses one. ``level`` is that of memory (`costs.LEVELS`), or "auto".
 
     Raises:
         IncompatibleError, Damaged: a motion does not belong to this backbone, or is not whole.
         UsageError, Diverged, OutOfMemory: see there.
     """
-    explained = device.memory_explained("generate this video")
-    with explained, worn(backbone, subjects), attached(backbone, deltas):
-        first = deltas[0][0] if deltas else None
-        chosen = noise or (first.noise if first else "random")
-        start = start_of(backbone, chosen, first.start_noise if first else None, seed)
-        said = [token for delta, _ in deltas if (token := tokens.of(delta.card))]
-        vectors = {
-            word: value
-            for delta, strength in deltas
-            for word, value in delta.vectors(backbone, strength).items()
-        }
-        embed = partial(backbone.embed_with, vectors=vectors) if vectors else backbone.embed
-        return denoised(
-            backbone,
-            embed([tokens.spoken(prompt, said)]),
-            embed([tokens.spoken(negative, said)]),
-            start,
-            steps=steps,
-            guidance=guidance,
-            progress=progress,
-        )
+
+    def made(level: str) -> Clip:
+        placed = backbone.offloaded() if level == "low" else nullcontext()
+        with placed, worn(backbone, subjects), attached(backbone, deltas):
+            first = deltas[0][0] if deltas else None
+            chosen = noise or (first.noise if first else "random")
+            start = start_of(backbone, chosen, first.start_noise if first else None, seed)
+            said = [token for delta, _ in deltas if (token := tokens.of(delta.card))]
+            vectors = {
+                word: value
+                for delta, strength in deltas
+                for word, value in delta.vectors(backbone, strength).items()
+            }
+            embed = partial(backbone.embed_with, vectors=vectors) if vectors else backbone.embed
+            return denoised(
+                backbone,
+                embed([tokens.spoken(prompt, said)]),
+                embed([tokens.spoken(negative, said)]),
+                start,
+                steps=steps,
+                guidance=guidance,
+                together=level == "high",
+                progress=progress,
+            )
+
+    def peak(level: str) -> int:
+        return costs.generating(backbone.blueprint, level, guidance=guidance).peak
+
+    return memory.spent("generate this video", level, backbone, peak, made)
 
 
 def denoised(
@@ -77,6 +87,7 @@ def denoised(
     *,
     steps: int,
     guidance: float = GUIDANCE,
+    together: bool = True,
     progress: Watcher | None = None,
 ) -> Clip:
     """What the network as it is now makes of a prompt's ``embedding`` (1, L, D) and the noise ``start``."""
@@ -87,6 +98,7 @@ def denoised(
         steps=steps,
         guidance=guidance,
         negative_embedding=negative,
+        together=together,
         progress=progress,
     )
     return Clip(backbone.decode(latents), backbone.spec.fps)

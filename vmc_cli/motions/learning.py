@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -14,9 +15,10 @@ import torch
 from torch import Tensor
 
 from registry.card import Card
-from vmc_cli import __version__, adapters, device, prompts, tokens
+from vmc_cli import __version__, adapters, costs, device, memory, prompts, tokens
 from vmc_cli.adapters import paths
 from vmc_cli.backbones.base import Backbone
+from vmc_cli.backbones.checkpointing import checkpointed
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta, from_raw, to_raw
@@ -24,7 +26,7 @@ from vmc_cli.motions.footage import PREVIEW_SIDE, Footage
 from vmc_cli.motions.generating import PREVIEW_STEPS, denoised, start_of
 from vmc_cli.recipes import Recipe
 from vmc_cli.sampling import invert
-from vmc_cli.training import train
+from vmc_cli.training import Trained, train
 from vmc_cli.watching import Watcher
 
 
@@ -50,6 +52,7 @@ def learn(
     recipe: Recipe,
     seed: int,
     keep_prompt: bool = False,
+    level: str = "auto",
     checkpoint: Checkpoint | None = None,
     progress: Watcher | None = None,
     preview: Preview | None = None,
@@ -58,7 +61,8 @@ def learn(
 
     The prompt is made appearance-invariant unless ``keep_prompt`` or the recipe says otherwise; the model is
     told the footage's token in it as its word. Nothing is stored but checkpoints; the caller saves the delta
-    and then clears them. The motion is the same with ``preview`` and without.
+    and then clears them. The motion is the same with ``preview`` and without, and at each ``level`` of memory
+    (`costs.LEVELS`; "auto" is the highest that fits) but for rounding.
 
     Raises:
         Diverged, OutOfMemory: see there; nothing is left but the last checkpoint.
@@ -73,29 +77,41 @@ def learn(
     with device.memory_explained("learn this motion"):
         told = tokens.spoken(used, [token] if token else [])
         embedding = backbone.embed([told])
-        words = adapters.Words(backbone, told, token.word) if token and recipe.trains_token else None
         inverted, seconds = _inverted(backbone, latents, recipe.inversion_steps, checkpoint, progress)
+
+    def learned_at(level: str) -> Trained:
+        words = adapters.Words(backbone, told, token.word) if token and recipe.trains_token else None
 
         def show(done: int) -> None:
             if preview and done % preview.every == 0:
                 start = start_of(backbone, recipe.noise_for(len(latents)), inverted, seed)
                 with torch.no_grad():
                     said = words.embedding() if words else embedding
-                negative = backbone.embed([""])
-                preview.show(done, denoised(backbone, said, negative, start, steps=PREVIEW_STEPS))
+                together = level == "high"
+                video = denoised(
+                    backbone, said, backbone.embed([""]), start, steps=PREVIEW_STEPS, together=together
+                )
+                preview.show(done, video)
 
-        learned = train(
-            backbone,
-            [*latents, *footage.changed],
-            embedding,
-            recipe,
-            seed=seed,
-            others=footage.others,
-            words=words,
-            progress=progress,
-            checkpoint=checkpoint,
-            after_step=show,
-        )
+        kept = backbone.listening() if words else nullcontext()
+        with kept, checkpointed(backbone.network, costs.CHECKPOINTING[level]):
+            return train(
+                backbone,
+                [*latents, *footage.changed],
+                embedding,
+                recipe,
+                seed=seed,
+                others=footage.others,
+                words=words,
+                progress=progress,
+                checkpoint=checkpoint,
+                after_step=show,
+            )
+
+    def peak(level: str) -> int:
+        return costs.learning(backbone.blueprint, recipe, level).peak
+
+    learned = memory.spent("learn this motion", level, backbone, peak, learned_at)
     card = Card(
         name=name,
         backbone=backbone.spec.name,

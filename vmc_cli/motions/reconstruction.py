@@ -17,8 +17,13 @@ def reconstruction(backbone: Backbone, clip: Clip) -> float:
     """How well the backbone draws ``clip``: PSNR in dB of what it sees in it behind noise.
 
     A codec alone can copy what its network could never draw; so the network must fill in, without a prompt
-    and in one step, what noise hides.
+    and in one step, what noise hides. Raises OutOfMemory.
     """
+    with device.memory_explained(f"look at the clip with {backbone.spec.name}"):
+        return _reconstruction(backbone, clip)
+
+
+def _reconstruction(backbone: Backbone, clip: Clip) -> float:
     latents = backbone.encode(clip.frames)
     t = round(HIDDEN * backbone.schedule.train_timesteps)
     noise = torch.randn(latents.shape, generator=device.generator(0)).to(latents.device)

@@ -10,7 +10,7 @@ from tests.vmc_cli.test_training import same
 from vmc_cli import adapters
 from vmc_cli.device import generator
 from vmc_cli.recipes import RECIPES
-from vmc_cli.training import _Lesson, train
+from vmc_cli.training import Lesson, train
 
 RECIPE = RECIPES["director"].adjusted({"steps": 4, "rank": 2})
 
@@ -65,8 +65,8 @@ def test_motion_teaches_the_temporal_layers_and_looks_teach_the_path_of_their_cl
                 torch.nn.init.normal_(parameter, std=0.1)
         embedding = tiny_backbone.embed(["a cat"])
         examples = [(clip, lambda: embedding) for clip in clips]
-        lesson = _Lesson(tiny_backbone, examples, RECIPE, trainable, paths, source)
-        getattr(lesson, objective)(1).backward()
+        lesson = Lesson(tiny_backbone, examples, RECIPE, trainable, paths, source, torch.Tensor.backward)
+        getattr(lesson, objective)(1)
         taught = {
             key
             for key, parameter in {**trainable.parameters, **paths.parameters}.items()

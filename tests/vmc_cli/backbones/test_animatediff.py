@@ -46,6 +46,19 @@ def test_it_computes_what_diffusers_does(whole, monkeypatch):
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
+def test_the_projection_of_a_temporal_layer_gets_one_dense_matrix(whole):
+    ours, seen = load(whole), []
+
+    def look(module, inputs, named, output):
+        seen.extend(each.is_contiguous() for each in (*inputs, *named.values()))
+
+    layer = ours.network.down_blocks[0].motion_modules[0].proj_in
+    layer.register_forward_hook(look, with_kwargs=True)
+    with torch.no_grad():
+        ours.predict(torch.randn(1, *ours.latent_shape), 5, ours.embed(["a"]))
+    assert seen == [True]
+
+
 def test_noise_is_added_as_when_the_adapter_was_trained(whole):
     betas = torch.linspace(0.00085, 0.012, 1000, dtype=torch.float64)
     torch.testing.assert_close(

@@ -13,7 +13,7 @@ from diffusers import (
     PNDMScheduler,
 )
 
-from vmc_cli.backbones import framewise
+from vmc_cli.backbones import parts
 from vmc_cli.backbones.base import CLEAN
 from vmc_cli.errors import IncompatibleError
 
@@ -35,7 +35,7 @@ def written(folder, scheduler, **changes):
 def test_noise_targets_and_steps_are_those_of_the_checkpoint(theirs, kind, zero, betas, tmp_path):
     config = {**BETAS, "beta_schedule": betas, "prediction_type": kind}
     folder = written(tmp_path, theirs(), **config, rescale_betas_zero_snr=zero, clip_sample=False)
-    ours = framewise.load_schedule(folder)
+    ours = parts.load_schedule(folder)
     noisier = DDPMScheduler(**config, rescale_betas_zero_snr=zero)
     generator = torch.Generator().manual_seed(0)
     clean, eps = (torch.randn(3, 4, 2, 5, 5, generator=generator) for _ in range(2))
@@ -64,9 +64,7 @@ def test_noise_targets_and_steps_are_those_of_the_checkpoint(theirs, kind, zero,
 
 def test_betas_that_were_written_out_are_taken(tmp_path):
     betas = torch.linspace(1e-4, 0.02, 300).tolist()
-    ours = framewise.load_schedule(
-        written(tmp_path, DDIMScheduler(), trained_betas=betas, beta_schedule=None)
-    )
+    ours = parts.load_schedule(written(tmp_path, DDIMScheduler(), trained_betas=betas, beta_schedule=None))
     assert ours.train_timesteps == 300
     alphas = torch.cumprod(1 - torch.tensor(betas, dtype=torch.float64), 0)
     torch.testing.assert_close(ours.signal[:-1].square(), alphas, rtol=1e-4, atol=1e-6)
@@ -84,5 +82,5 @@ def test_betas_that_were_written_out_are_taken(tmp_path):
 )
 def test_what_cannot_be_honoured_is_refused_and_never_guessed(scheduler, changes, sentence, tmp_path):
     folder = written(tmp_path, scheduler(), **changes)
-    with pytest.raises(IncompatibleError, match=sentence), framewise.loading(tmp_path):
-        framewise.load_schedule(folder)
+    with pytest.raises(IncompatibleError, match=sentence), parts.loading(tmp_path):
+        parts.load_schedule(folder)

@@ -1,0 +1,148 @@
+"""What a dry run tells of the work, without weights; and the options that say how much memory it may take."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.vmc_cli.commands.conftest import Run, draw, parsed
+from vmc_cli import backbones, device
+from vmc_cli.motions import estimates
+
+SEAGULL = ("--prompt", "a seagull is walking on the beach")
+KEYS = {
+    "parameters",
+    "trained_parameters",
+    "trained_layers",
+    "file_bytes",
+    "tflop_per_step",
+    "memory_gib",
+    "memory",
+    "fits",
+}
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One with a GPU that computes in bfloat16 and has 8 GiB left."""
+    monkeypatch.setattr(estimates, "choose_device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(estimates, "compute_dtype", lambda chosen: torch.bfloat16)
+    monkeypatch.setattr(estimates, "available_memory", lambda chosen: 8 * 2**30)
+
+
+def test_zeroscope_is_counted_without_its_weights(run: Run, here: Path, machine: None) -> None:
+    clip = draw(here / "clip", frames=24, step=1)
+    found = parsed(
+        run("learn", clip, *SEAGULL, "--backbone", "zeroscope", "--rank", "full", "--dry-run", "--json")
+    )
+    assert found.keys() >= KEYS
+    assert found["parameters"] == 1_411_233_860
+    assert found["trained_parameters"] == 74_342_400
+    assert found["trained_layers"] == 96
+    assert found["file_bytes"] == pytest.approx(2 * 74_342_400, rel=0.01)
+    assert list(found["memory_gib"]) == ["high", "medium", "low"]
+    assert (found["memory"], found["fits"]) == ("low", True)
+    assert not (here.parent / "home").exists()
+
+
+def test_videos_are_counted_without_weights_too(run: Run, here: Path, machine: None) -> None:
+    found = parsed(run("generate", "a boat", "--backbone", "animatediff-v1-5-3", "--dry-run", "--json"))
+    assert found.keys() >= KEYS
+    assert found["dry_run"] is True
+    assert found["parameters"] == 1_276_658_564
+    assert found["trained_parameters"] == found["trained_layers"] == found["file_bytes"] == 0
+    assert (found["memory"], found["fits"]) == ("high", True)
+    assert found["videos"] == ["boat.mp4"]
+    assert not list(here.iterdir())
+
+
+def test_of_a_motion_is_told_what_was_learned(run: Run, learned: str, here: Path) -> None:
+    before = set(here.iterdir())
+    file = here.parent / "home" / "motions" / f"{learned}.safetensors"
+    asked = ("generate", "--motion", learned, "a duck", "--dry-run")
+    found = parsed(run(*asked, "--json"))
+    assert found["file_bytes"] == file.stat().st_size
+    assert found["trained_layers"] == 42
+    assert found["trained_parameters"] > 42 * 16 * 16
+    assert found["motions"] == [{"name": learned, "strength": 1.0}]
+    ran = run(*asked)
+    assert ran.rc == 0
+    for word in ("parameters:", "in 42 layers", "TFLOP", "GiB", "fits here"):
+        assert word in ran.stdout
+    assert "Nothing was generated" in ran.stderr
+    assert set(here.iterdir()) == before
+
+
+def test_what_a_dry_run_of_learning_tells_is_what_the_motion_then_holds(
+    run: Run, tiny: str, clip: Path, here: Path
+) -> None:
+    asked = ("learn", clip, *SEAGULL, "--backbone", tiny, "--rank", "4")
+    told = parsed(run(*asked, "--dry-run", "--json"))
+    made = parsed(run(*asked, "--json"))
+    assert told["name"] == made["name"]
+    again = parsed(run("generate", "--motion", made["name"], "a duck", "--dry-run", "--json"))
+    same = ("parameters", "trained_parameters", "trained_layers")
+    assert {key: told[key] for key in same} == {key: again[key] for key in same}
+    assert again["file_bytes"] == pytest.approx(told["file_bytes"], abs=32_000)  # names, shapes and the card
+
+
+def test_too_much_for_this_machine_is_said(run: Run, tiny: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimates, "available_memory", lambda chosen: 1000)
+    asked = ("generate", "a duck", "--backbone", tiny, "--dry-run")
+    assert parsed(run(*asked, "--json"))["fits"] is False
+    assert "too much for this machine" in run(*asked).stdout
+
+
+def test_a_level_that_was_asked_for_is_the_one_that_is_judged(
+    run: Run, tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("generate", "a duck", "--backbone", tiny, "--dry-run", "--json")
+    levels = parsed(run(*asked))["memory_gib"]
+    between = (levels["high"] + levels["medium"]) / 2 * 2**30 * 1.1
+    monkeypatch.setattr(estimates, "available_memory", lambda chosen: between)
+    assert [parsed(run(*asked, "--memory", level))["fits"] for level in ("high", "medium")] == [False, True]
+    assert parsed(run(*asked))["memory"] == "medium"
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--memory", "plenty"), ("--attention", "flash"), ("--attention", "")]
+)
+@pytest.mark.parametrize("command", ["learn", "generate"])
+def test_what_is_not_known_is_refused(run: Run, clip: Path, command: str, option: str, value: str) -> None:
+    asked = [clip, *SEAGULL] if command == "learn" else ["a duck"]
+    ran = run(command, *asked, option, value)
+    assert ran.rc == 2
+    assert option in ran.stderr
+    assert "Choose one of auto" in ran.stderr
+
+
+def test_xformers_without_a_gpu_is_refused_before_anything_is_loaded(
+    run: Run, tiny: str, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device, "choose_device", lambda name=None: torch.device("cpu"))
+    monkeypatch.setattr(backbones, "load", lambda *args: pytest.fail("a model was loaded"))
+    for asked in (("learn", clip, *SEAGULL), ("generate", "a duck")):
+        ran = run(*asked, "--backbone", tiny, "--attention", "xformers")
+        assert ran.rc == 2
+        assert "NVIDIA" in ran.stderr
+
+
+def test_what_computes_attention_is_said_once_where_it_was_asked_for(run: Run, tiny: str, clip: Path) -> None:
+    ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "1", "--attention", "sdpa")
+    assert ran.rc == 0
+    assert ran.stderr.count("Attention is computed by PyTorch") == 1
+    ran = run("generate", "a duck", "--backbone", tiny, "--steps", "1")
+    assert "Attention" not in ran.stderr
+
+
+@pytest.mark.parametrize("level", ["low", "medium", "high"])
+def test_each_level_makes_a_motion_and_a_video(run: Run, tiny: str, clip: Path, level: str) -> None:
+    ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "1", "--memory", level)
+    assert ran.rc == 0, ran.stderr
+    asked = ("--steps", "1", "--memory", level, "--json")
+    ran = run("generate", "--motion", "seagull_walk", "a duck", *asked)
+    assert ran.rc == 0, ran.stderr
+    assert Path(json.loads(ran.stdout)["video"]).is_file()

@@ -1,0 +1,104 @@
+"""A motion and a video are the same however little memory there is."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from tests.vmc_cli.conftest import fingerprint
+from tests.vmc_cli.test_motions import CLIP, RECIPE, generated, learned
+from vmc_cli import training
+from vmc_cli.checkpoints import Checkpoint
+from vmc_cli.costs import LEVELS
+from vmc_cli.errors import OutOfMemory
+from vmc_cli.recipes import RECIPES
+from vmc_cli.tokens import Token
+
+SMALL = {"steps": 3, "inversion_steps": 2}
+TOKEN = RECIPES["token"].adjusted({**SMALL, "augmented": 1, "rank": 2, "trains_token": True})
+
+
+def same(one, other):
+    assert one.tensors.keys() == other.tensors.keys()
+    return all(torch.equal(one.tensors[key], other.tensors[key]) for key in one.tensors)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "more"),
+    [
+        (RECIPE, {}),
+        (RECIPES["director"].adjusted({**SMALL, "rank": 2}), {}),
+        (TOKEN, {"prompt": "a bird doing the V*", "token": Token("V*", "pll")}),
+    ],
+    ids=["vmc", "director", "token"],
+)
+def test_a_motion_is_the_same_at_each_level(tiny_backbone, recipe, more):
+    first, *others = [learned(tiny_backbone, recipe=recipe, level=level, **more) for level in LEVELS]
+    assert all(same(first, other) for other in others)
+
+
+def test_a_video_is_the_same_at_each_level_but_for_rounding(exact_backbone):
+    delta = learned(exact_backbone)
+    before = fingerprint(exact_backbone.network)
+    first, *others = [
+        generated(exact_backbone, deltas=[(delta, 1.0)], level=level).astype(int) for level in LEVELS
+    ]
+    assert all(np.abs(first - other).max() <= 1 for other in others)
+    assert fingerprint(exact_backbone.network) == before
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_running_out_of_memory_goes_on_one_level_lower_with_the_same_motion(
+    tiny_backbone, tmp_path, kept, monkeypatch, capfd
+):
+    whole = learned(tiny_backbone)
+    original, done = training._State.descend, []
+
+    def short(state, norm):
+        done.append(norm)
+        if len(done) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        original(state, norm)
+
+    monkeypatch.setattr(training._State, "descend", short)
+    checkpoint = Checkpoint(tmp_path / "walk", every=2) if kept else None
+    assert same(learned(tiny_backbone, checkpoint=checkpoint), whole)
+    assert len(done) == (4 if kept else 6)  # from the checkpoint after two steps, or from the beginning
+    assert "going on at medium" in capfd.readouterr().err
+
+
+def test_a_level_that_was_asked_for_is_kept_to(tiny_backbone, monkeypatch):
+    before = fingerprint(tiny_backbone.network)
+
+    def short(state, norm):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(training._State, "descend", short)
+    with pytest.raises(OutOfMemory, match="learn this motion") as caught:
+        learned(tiny_backbone, level="high")
+    assert caught.value.hint.startswith("--memory low takes")
+    assert fingerprint(tiny_backbone.network) == before
+
+
+def test_a_token_is_learned_anew_after_memory_ran_out(tiny_backbone, monkeypatch):
+    more = {"recipe": TOKEN, "prompt": "a bird doing the V*", "token": Token("V*", "pll")}
+    whole = learned(tiny_backbone, **more)
+    original, done = training._State.descend, []
+
+    def short(state, norm):
+        done.append(norm)
+        if len(done) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        original(state, norm)
+
+    monkeypatch.setattr(training._State, "descend", short)
+    assert same(learned(tiny_backbone, **more), whole)
+
+
+def test_a_clip_of_another_motion_is_learned_from_at_each_level(tiny_backbone):
+    others = [(dataclasses.replace(CLIP, frames=CLIP.frames[::-1].copy()), "a dog is running")]
+    first, second = (learned(tiny_backbone, others=others, level=level) for level in ("high", "low"))
+    assert same(first, second)

@@ -1,0 +1,27 @@
+"""The model, as learning and generating want it loaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vmc_cli import backbones, terminal
+from vmc_cli.backbones import Spec
+
+if TYPE_CHECKING:
+    from vmc_cli.backbones.base import Backbone
+
+
+def loaded(spec: Spec, attention: str) -> Backbone:
+    """The model, which computes attention as asked; says by what where that is not a matter of course.
+
+    Raises UsageError before anything is loaded when that cannot be, and as `backbones.load` does.
+    """
+    from vmc_cli.backbones.attention import chosen
+    from vmc_cli.device import choose_device
+
+    chosen(attention, choose_device())
+    backbone = backbones.load(spec)
+    used = backbone.attend_by(attention)
+    if attention != "auto" or backbone.device.type != "cpu":
+        terminal.say(f"Attention is computed by {used}.")
+    return backbone

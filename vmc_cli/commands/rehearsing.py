@@ -1,0 +1,70 @@
+"""What a dry run tells: what would be done, and what it takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from registry.store import Store
+from vmc_cli import terminal
+from vmc_cli.backbones.cache import sized
+from vmc_cli.commands.generating import Plan, named
+from vmc_cli.recipes import Recipe
+
+if TYPE_CHECKING:
+    from vmc_cli.motions import Estimate
+
+
+def generating(plan: Plan, *, as_json: bool) -> None:
+    """Say what would be generated, and what it takes. Loads no model, writes nothing."""
+    from vmc_cli import motions
+
+    wish, store = plan.wish, Store.default()
+    cards = [store.card(name) for name, _ in plan.motions]
+    estimate = motions.of_generating(
+        plan.spec,
+        [Recipe.from_card(card.recipe) for card in cards],
+        sum(store.path(card.name).stat().st_size for card in cards),
+        guidance=wish.guidance,
+        asked=wish.memory,
+    )
+    if as_json:
+        facts: dict[str, Any] = {
+            "prompt": plan.prompt,
+            "backbone": plan.spec.name,
+            "motions": named(plan),
+            "videos": [str(path) for path in plan.targets],
+            "steps": wish.steps,
+            **estimate.to_json(),
+        }
+        terminal.emit_json({"dry_run": True, **facts, "warnings": terminal.warnings})
+        return
+    spec = plan.spec
+    terminal.emit_fields(
+        [
+            ("prompt", plan.prompt),
+            *(("motion", f"{name}:{strength:g}") for name, strength in plan.motions),
+            ("backbone", f"{spec.name}, {spec.frames} frames of {spec.width}x{spec.height}"),
+            *(("video", path) for path in plan.targets),
+            ("steps", wish.steps),
+            *worded(estimate),
+        ]
+    )
+    terminal.say("Nothing was generated or written.")
+
+
+def worded(estimate: Estimate) -> list[tuple[str, str]]:
+    """An estimate for people."""
+    told = estimate.to_json()
+    levels = ", ".join(f"{level} {size:.1f} GiB" for level, size in told["memory_gib"].items())
+    here = f"{told['memory']} fits here" if told["fits"] else "too much for this machine"
+    trained = f"{_millions(told['trained_parameters'])}, in {told['trained_layers']} layers"
+    return [
+        ("parameters", _millions(told["parameters"])),
+        ("learned", f"{trained}, {sized(told['file_bytes'])} in files"),
+        ("a step", f"{told['tflop_per_step']:.3g} TFLOP"),
+        ("memory", f"{levels}; {here}"),
+    ]
+
+
+def _millions(number: int) -> str:
+    return f"{number / 1e6:,.2f} million"

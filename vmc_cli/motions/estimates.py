@@ -1,0 +1,100 @@
+"""What learning and generating are going to take, told before anything is loaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vmc_cli import adapters, backbones, memory
+from vmc_cli.backbones import Spec
+from vmc_cli.costs import LEVELS, Cost, generating, learning
+from vmc_cli.device import available_memory, choose_device, compute_dtype
+from vmc_cli.motions.learning import file_sizes
+from vmc_cli.recipes import GUIDANCE, Recipe
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of a backbone and what is trained of it: see `to_json` for the units.
+
+    ``costs`` are those of a step at each level of memory (`costs.LEVELS`), ``available`` the bytes that this
+    machine has left, ``asked`` a level or "auto".
+    """
+
+    parameters: int
+    trained_parameters: int
+    trained_layers: int
+    file_bytes: int
+    costs: Mapping[str, Cost]
+    available: float
+    asked: str
+
+    @property
+    def level(self) -> str:
+        """The level of memory that would be used."""
+        if self.asked != "auto":
+            return self.asked
+        return memory.highest(self._peak, self.available) or LEVELS[-1]
+
+    @property
+    def fits(self) -> bool:
+        """Whether this machine has that much memory."""
+        return self._peak(self.level) * memory.MARGIN <= self.available
+
+    def to_json(self) -> dict[str, Any]:
+        """With the floating point operations of a step in units of 10^12, and memory in GiB."""
+        return {
+            "parameters": self.parameters,
+            "trained_parameters": self.trained_parameters,
+            "trained_layers": self.trained_layers,
+            "file_bytes": self.file_bytes,
+            "tflop_per_step": round(self.costs[self.level].flops / 1e12, 6),
+            "memory_gib": {level: round(cost.peak / 2**30, 3) for level, cost in self.costs.items()},
+            "memory": self.level,
+            "fits": self.fits,
+        }
+
+    def _peak(self, level: str) -> int:
+        return self.costs[level].peak
+
+
+def of_learning(spec: Spec, recipe: Recipe, clips: int, others: int = 0, *, asked: str) -> Estimate:
+    """What learning takes, from so many clips and ``others`` of other motions, at a level or "auto"."""
+    backbone = _blueprint(spec)
+    file_bytes, _ = file_sizes(backbone, recipe, clips, others)
+    return _estimate(backbone, [recipe], file_bytes, lambda level: learning(backbone, recipe, level), asked)
+
+
+def of_generating(
+    spec: Spec, recipes: Sequence[Recipe], file_bytes: int, *, guidance: float = GUIDANCE, asked: str
+) -> Estimate:
+    """What a video takes that follows motions learned by ``recipes``, whose files have so many bytes."""
+    backbone = _blueprint(spec)
+
+    def cost(level: str) -> Cost:
+        return generating(backbone, level, guidance=guidance)
+
+    return _estimate(backbone, recipes, file_bytes, cost, asked)
+
+
+def _blueprint(spec: Spec) -> Any:
+    device = choose_device()
+    return backbones.blueprint(spec, device, compute_dtype(device))
+
+
+def _estimate(
+    backbone: Any, recipes: Sequence[Recipe], file_bytes: int, cost: Callable[[str], Cost], asked: str
+) -> Estimate:
+    placed = [adapters.place(backbone, recipe.adaptation) for recipe in recipes]
+    shapes = [shape for adapter in placed for shape in adapter.shapes().values()]
+    return Estimate(
+        parameters=sum(parameter.numel() for parameter in backbone.network.parameters()),
+        trained_parameters=sum(map(math.prod, shapes)),
+        trained_layers=sum(len(adapter.sites) for adapter in placed),
+        file_bytes=file_bytes,
+        costs={level: cost(level) for level in LEVELS},
+        available=available_memory(backbone.stands_on),
+        asked=asked,
+    )
