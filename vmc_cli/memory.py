@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -65,7 +66,8 @@ def _usable(backbone: Backbone) -> float:
 
 def _explained(task: str, level: str, peak: Peak, usable: float) -> OutOfMemory:
     need, least = peak(level), peak(LEVELS[-1])
-    message = f"There is not enough memory to {task}: it takes {_gib(need)}, and {_gib(usable)} were free."
+    free = f", and {_gib(usable)} were free" if math.isfinite(usable) else ""
+    message = f"There is not enough memory to {task}: it takes {_gib(need)}{free}."
     saves = f"--memory {LEVELS[-1]} takes {_gib(need - least)} less."
     return OutOfMemory(message, saves if least < need else LESS_MEMORY)
 

@@ -160,7 +160,7 @@ def allocated(work: Callable[[], object]) -> int:
     while events:
         event = events.pop()
         events += event.children
-        if event.tag is _EventType.Allocation:
+        if event.tag == _EventType.Allocation:
             changes.append((event.start_time_ns, event.extra_fields.alloc_size))
     living = peak = 0
     for _, size in sorted(changes):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from vmc_cli import memory
+from vmc_cli import memory, terminal
 from vmc_cli.backbones import placement
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.costs import LEVELS
@@ -34,6 +34,7 @@ def run_out(above: int) -> tuple[list[str], Callable[[str], str]]:
 def free(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """free(gib): let this machine have so much left, and the model take next to nothing of it."""
     monkeypatch.setattr(memory, "PLENTY", 1e12)
+    terminal.prepare()
 
     def set_free(gib: float) -> None:
         monkeypatch.setattr(memory, "available_memory", lambda device: gib * GIB)
@@ -91,6 +92,16 @@ def test_a_level_that_was_asked_for_is_the_only_one_and_the_sentence_says_what_w
     assert tried == ["high"]
     assert caught.value.hint == "--memory low takes 13.0 GiB less."
     assert caught.value.code == 9
+
+
+def test_where_nobody_knows_what_was_free_nothing_is_said_of_it(
+    tiny_backbone: Backbone, free: Callable[[float], None]
+) -> None:
+    free(float("inf"))
+    _, attempt = run_out(3)
+    with pytest.raises(OutOfMemory) as caught:
+        memory.spent("dance", "low", tiny_backbone, PEAKS.__getitem__, attempt)
+    assert caught.value.message == "There is not enough memory to dance: it takes 5.0 GiB."
 
 
 def test_other_errors_are_not_tried_again(tiny_backbone: Backbone) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from tests.vmc_cli.conftest import fingerprint
 from tests.vmc_cli.test_motions import CLIP, RECIPE, generated, learned
-from vmc_cli import training
+from vmc_cli import terminal, training
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.costs import LEVELS
 from vmc_cli.errors import OutOfMemory
@@ -54,6 +54,7 @@ def test_a_video_is_the_same_at_each_level_but_for_rounding(exact_backbone):
 def test_running_out_of_memory_goes_on_one_level_lower_with_the_same_motion(
     tiny_backbone, tmp_path, kept, monkeypatch, capfd
 ):
+    terminal.prepare()
     whole = learned(tiny_backbone)
     original, done = training._State.descend, []
 

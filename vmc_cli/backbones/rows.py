@@ -119,7 +119,7 @@ ROWS: tuple[Spec, ...] = (
         licence="CC BY-NC 4.0",
         summary="real footage at 576x320, without a watermark; a further trained modelscope",
         advice="Not for commercial use.",
-        memory_gib=MappingProxyType({"weights": 2.6, "learn": 6.2, "generate": 2.2}),
+        memory_gib=MappingProxyType({"weights": 2.6, "learn": 6.1, "generate": 2.2}),
     ),
     Spec(
         name="modelscope",

@@ -51,7 +51,7 @@ class Estimate:
             "trained_layers": self.trained_layers,
             "file_bytes": self.file_bytes,
             "tflop_per_step": round(self.costs[self.level].flops / 1e12, 6),
-            "memory_gib": {level: round(cost.peak / 2**30, 3) for level, cost in self.costs.items()},
+            "memory_gib": {level: round(cost.peak / 2**30, 6) for level, cost in self.costs.items()},
             "memory": self.level,
             "fits": self.fits,
         }

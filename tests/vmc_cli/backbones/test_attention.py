@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from vmc_cli import terminal
 from vmc_cli.backbones import attention
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.device import generator
@@ -125,6 +126,7 @@ def test_an_xformers_for_another_pytorch_counts_as_none(
 def test_shapes_that_xformers_has_no_kernel_for_go_to_pytorch_and_that_is_said_once(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
+    terminal.prepare()
     stand_in = StandIn(refuses=(8,))
     kernel = attention.Xformers(stand_in)
     for _ in range(3):
