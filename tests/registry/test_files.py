@@ -16,6 +16,7 @@ import pytest
 from registry import files, owners
 from registry.disk import need_space
 from registry.errors import Busy, DiskError, Exists
+from registry.files import writing
 from registry.signals import unbroken
 
 DAY = 86_400
@@ -86,7 +87,7 @@ def test_replacing_nothing_is_publishing(path: Path) -> None:
     assert os.listdir(path.parent) == [path.name]
 
 
-@pytest.mark.parametrize("number", sorted(files._NO_LINKS))
+@pytest.mark.parametrize("number", sorted(writing._NO_LINKS))
 @pytest.mark.parametrize("replace", [False, True])
 def test_a_disk_without_hard_links_will_do(
     path: Path, monkeypatch: pytest.MonkeyPatch, number: int, replace: bool
@@ -360,7 +361,7 @@ def test_a_second_holder_is_told_who_has_it_and_since_when(path: Path) -> None:
 def test_the_lock_of_a_killed_process_is_free(path: Path) -> None:
     code = "import sys, pathlib, time; from registry import files\n"
     code += "with files.lock(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
-    root = Path(files.__file__).parents[1]
+    root = Path(files.__file__).parents[2]
     child = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, cwd=root)
     assert child.stdout
     assert child.stdout.readline() == b"held\n"

@@ -453,7 +453,7 @@ def test_a_thousand_motions_are_listed_in_well_under_half_a_second(store: Store)
 
 def test_the_registry_is_light_to_import() -> None:
     code = "import sys, registry.store; print(*sys.modules)"
-    root = Path(files.__file__).parents[1]
+    root = Path(files.__file__).parents[2]
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
     ).stdout.split()
