@@ -9,7 +9,7 @@ import torch
 from registry.card import Source
 from registry.store import Store
 from tests.vmc_cli.conftest import fingerprint, tiny_spec, write_tiny_model
-from tests.vmc_cli.test_training import Watched
+from tests.vmc_cli.training.conftest import Watched
 from vmc_cli import adapters, backbones, motions, sampling, training
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.clip import Clip

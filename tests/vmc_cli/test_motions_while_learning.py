@@ -9,7 +9,7 @@ import torch
 
 from tests.vmc_cli.conftest import fingerprint
 from tests.vmc_cli.test_motions import RECIPE, clip, generated, learned
-from tests.vmc_cli.test_training import Watched
+from tests.vmc_cli.training.conftest import Watched
 from vmc_cli import motions, training
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.errors import IncompatibleError, Stopped
