@@ -94,7 +94,7 @@ class Bench:
         if not self._store.path(name).exists():
             delta = motions.learn(
                 self.backbone,
-                [MOTIONS[motion].clip()],
+                motions.Footage.of(self.backbone, [MOTIONS[motion].clip()], augmented=recipe.augmented),
                 name=name,
                 prompt=MOTIONS[motion].prompt,
                 recipe=recipe,

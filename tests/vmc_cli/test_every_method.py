@@ -15,7 +15,7 @@ from vmc_cli import adapters
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.delta import attached
 from vmc_cli.device import generator
-from vmc_cli.motions import Preview, file_sizes, generate, learn
+from vmc_cli.motions import Footage, Preview, file_sizes, generate, learn
 from vmc_cli.recipes import KINDS, RECIPES
 from vmc_cli.tokens import Token
 
@@ -57,12 +57,14 @@ def quick(method):
 _LEARNED = {}  # a seed decides everything, so once is enough
 
 
+def learned_now(backbone, recipe, prompt="a bird is walking", token=None, **wishes):
+    footage = Footage.of(backbone, [clip(1)], augmented=recipe.augmented, token=token)
+    return learn(backbone, footage, name="walk", prompt=prompt, recipe=recipe, seed=0, **wishes)
+
+
 def learned(backbone, method):
     if method not in _LEARNED:
-        clips, recipe = [clip(1)], quick(method)
-        _LEARNED[method] = learn(
-            backbone, clips, name="walk", prompt="a bird is walking", recipe=recipe, seed=0
-        )
+        _LEARNED[method] = learned_now(backbone, quick(method))
     return _LEARNED[method]
 
 
@@ -132,8 +134,7 @@ def test_its_files_have_the_size_that_is_told_before_learning(tiny_backbone, met
     checkpoint = Checkpoint(tmp_path, every=1)
     seen, recipe = [], quick(method)
     preview = Preview(1, lambda *sample: seen.append(sample))
-    wishes = {"name": "walk", "prompt": "a bird is walking", "recipe": recipe, "seed": 0}
-    delta = learn(tiny_backbone, [clip(1)], checkpoint=checkpoint, preview=preview, **wishes)
+    delta = learned_now(tiny_backbone, recipe, checkpoint=checkpoint, preview=preview)
     assert all(
         torch.equal(delta.tensors[key], value)
         for key, value in learned(tiny_backbone, method).tensors.items()
@@ -150,11 +151,11 @@ def test_its_files_have_the_size_that_is_told_before_learning(tiny_backbone, met
 def test_a_tokens_vectors_are_learned_and_saved_only_where_the_recipe_says_so(tiny_backbone):
     token = Token("V*", "pll")
     recipe = quick("token").adjusted({"trains_token": True})
-    wishes = {"name": "v", "prompt": "a bird doing the V*", "seed": 0, "token": token}
+    wishes = {"prompt": "a bird doing the V*", "token": token}
     before = fingerprint(tiny_backbone.network)
     encoder = {name: value.clone() for name, value in tiny_backbone._text_encoder.state_dict().items()}
-    delta = learn(tiny_backbone, [clip(1)], recipe=recipe, **wishes)
-    bare = learn(tiny_backbone, [clip(1)], recipe=recipe.adjusted({"trains_token": False}), **wishes)
+    delta = learned_now(tiny_backbone, recipe, **wishes)
+    bare = learned_now(tiny_backbone, recipe.adjusted({"trains_token": False}), **wishes)
     assert delta.tensors.keys() - bare.tensors.keys() == {"token"}
     own = tiny_backbone.word_vectors("pll")
     assert delta.tensors["token"].shape == own.shape == (3, 16)
@@ -169,15 +170,8 @@ def test_a_tokens_vectors_are_learned_and_saved_only_where_the_recipe_says_so(ti
 
 
 def test_the_model_reads_the_word_for_the_token(tiny_backbone, monkeypatch):
-    delta = learn(
-        tiny_backbone,
-        [clip(1)],
-        name="v",
-        prompt="a bird doing the V*",
-        recipe=quick("token"),
-        seed=0,
-        token=Token("V*", "pll"),
-    )
+    token = Token("V*", "pll")
+    delta = learned_now(tiny_backbone, quick("token"), prompt="a bird doing the V*", token=token)
     asked = []
     original = type(tiny_backbone).embed
     monkeypatch.setattr(

@@ -16,7 +16,7 @@ from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta
 from vmc_cli.device import generator
 from vmc_cli.errors import ClipError, IncompatibleError, NotFoundError, OutOfMemory, Stopped, UsageError
-from vmc_cli.motions import generate, learn, reconstruction
+from vmc_cli.motions import Footage, footage, generate, learn, reconstruction
 from vmc_cli.recipes import DEFAULT_NOISE, RECIPES, Recipe
 
 RECIPE = RECIPES["vmc"].adjusted({"steps": 3, "rank": 2, "inversion_steps": 3, "learning_rate": 1e-2})
@@ -33,8 +33,9 @@ CLIP = clip()
 
 
 def learned(backbone, clips=(CLIP,), **options):
+    film = {key: options.pop(key) for key in ("sources", "token", "others") if key in options}
     wishes = {"name": "walk", "prompt": PROMPT, "recipe": RECIPE, "seed": 0, **options}
-    return learn(backbone, clips, **wishes)
+    return learn(backbone, Footage.of(backbone, clips, **film), **wishes)
 
 
 @pytest.fixture
@@ -111,7 +112,7 @@ def test_the_start_noise_is_the_frozen_networks_inversion_of_each_clip(tiny_back
 def test_the_preview_is_the_first_clip_made_small(tiny_backbone):
     delta = learned(tiny_backbone, [clip(1), clip(2)])
     assert np.array_equal(delta.tensors["preview"].numpy(), clip(1).frames)
-    small = motions._preview(clip(size=256))
+    small = footage._small(clip(size=256))
     assert small.shape == (4, 64, 64, 3)
     frame = clip(size=256).frames[2].astype(float)
     block = frame[8:12, 20:24].mean(axis=(0, 1))
@@ -122,8 +123,8 @@ def test_a_motion_can_be_learned_backward_from_what_it_holds(exact_backbone):
     clips = [clip(1), clip(2)]
     delta = learned(exact_backbone, clips)
     wishes = {"name": "back", "prompt": "a bird is walking backward", "recipe": RECIPE, "seed": 3}
-    backward = motions.reverse(exact_backbone, delta, **wishes)
-    fresh = learn(exact_backbone, [each.reversed() for each in clips], **wishes)
+    backward = learn(exact_backbone, Footage.backward(exact_backbone, delta), **wishes)
+    fresh = learned(exact_backbone, [each.reversed() for each in clips], **wishes)
     for key in ("latents", "preview"):
         assert torch.equal(backward.tensors[key], fresh.tensors[key])
     for key, value in fresh.tensors.items():  # learned from latents in half precision
@@ -136,7 +137,7 @@ def test_a_motion_without_its_clips_can_be_used_but_not_reversed(tiny_backbone, 
     bare = Delta(delta.card, {key: value for key, value in delta.tensors.items() if key != "latents"})
     assert generated(tiny_backbone, deltas=[(bare, 1.0)]).shape == (4, 32, 32, 3)
     with pytest.raises(NotFoundError, match="does not hold the clips"):
-        motions.reverse(tiny_backbone, bare, name="back", prompt="back", recipe=RECIPE, seed=0)
+        Footage.backward(tiny_backbone, bare)
 
 
 @pytest.mark.parametrize("wrong", [[], [clip(frames=3)], [clip(), clip(size=16)]])

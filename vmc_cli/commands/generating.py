@@ -136,7 +136,7 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
 
 
 def with_strengths(motions: Sequence[str], strength: float) -> tuple[tuple[str, float], ...]:
-    """Name and strength of motions, each NAME or NAME:STRENGTH. Raises UsageError, BadName; also for twins."""
+    """Name and strength of motions, each NAME or NAME:STRENGTH. Raises BadName, UsageError (twins too)."""
     named = tuple(_with_strength(text, strength) for text in motions)
     if len({name for name, _ in named}) < len(named):
         raise UsageError("A motion is named twice.", "Name it once, with the strength that you want.")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from registry.store import Store
-from vmc_cli.commands import learning, options
+from vmc_cli.commands import learning, options, planning
 from vmc_cli.errors import UsageError
 from vmc_cli.recipes import RECIPES
 
@@ -44,7 +44,7 @@ def command(
             help="How motions are learned.  [default: vmc; for NAME: as it was learned]",
         ),
     ] = None,
-    wish: learning.Wish,
+    wish: planning.Wish,
     dry_run: options.DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -67,7 +67,7 @@ def command(
         raise UsageError(
             "What happens in the clip is not said.", 'Add --prompt "a seagull is walking backward"'
         )
-    plan = learning.planned(
+    plan = planning.planned(
         wish,
         prompt,
         clips=[] if motion else [Path(each) for each in clips],

@@ -11,7 +11,7 @@ import typer
 
 from registry.store import Store
 from vmc_cli import prompts, terminal
-from vmc_cli.commands import generating, learning, options
+from vmc_cli.commands import generating, learning, options, planning
 from vmc_cli.errors import NotFoundError, UsageError
 
 
@@ -70,13 +70,13 @@ def command(
 
 def _to_learn(
     clip: str, prompt: str | None, name: str | None, backbone: str | None, seed: int
-) -> learning.Plan:
+) -> planning.Plan:
     if not os.path.lexists(clip):
         raise NotFoundError(f"There is neither a motion nor a clip {clip}.", "vmc list shows all motions.")
     if prompt is None:
         raise UsageError(f"What happens in {clip} is not said.", 'Add --prompt "a seagull is walking", say.')
-    return learning.planned(
-        learning.Wish(name=name, seed=seed),
+    return planning.planned(
+        planning.Wish(name=name, seed=seed),
         prompt,
         clips=[Path(clip)],
         backbone=backbone or options.default_backbone(),

@@ -121,7 +121,8 @@ def test_a_motion_is_learned_saved_loaded_and_generated_and_the_network_is_as_be
     recipe = recipes.RECIPES["vmc"].adjusted(
         {"steps": 3, "rank": 2, "inversion_steps": 3, "learning_rate": 1e-2}
     )
-    delta = motions.learn(backbone, [clip], name="walk", prompt="a cat is walking", recipe=recipe, seed=0)
+    footage = motions.Footage.of(backbone, [clip])
+    delta = motions.learn(backbone, footage, name="walk", prompt="a cat is walking", recipe=recipe, seed=0)
     assert fingerprint(backbone.network) == before
     store = Store(tmp_path)
     with store.writing("walk") as slot:

@@ -1,0 +1,162 @@
+"""What is to be learned, for learn, reverse and style: all is checked before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from registry import names
+from registry.card import Card
+from registry.errors import Exists
+from registry.store import Store
+from vmc_cli import backbones, captions, prompts, recipe_file, tokens
+from vmc_cli.backbones import Spec
+from vmc_cli.checkpoints import Checkpoint
+from vmc_cli.commands import options
+from vmc_cli.errors import UsageError
+from vmc_cli.recipes import Recipe
+from vmc_cli.tokens import Token
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How the command line asks to learn, as it was given: the options of learn and reverse."""
+
+    name: options.Name = None
+    kind: options.Kind = None
+    token: options.Token = None
+    train_token: options.TrainToken = False
+    regularize: options.Regularize = None
+    steps: options.Steps = None
+    learning_rate: options.LearningRate = None
+    rank: options.Rank = None
+    loss: options.Loss = None
+    stride: options.Stride = None
+    trim: options.Trim = None
+    sample_fps: options.SampleFps = None
+    keep_prompt: options.KeepPrompt = False
+    seed: options.Seed = 0
+    replace: options.Replace = False
+    checkpoint_every: options.CheckpointEvery = Checkpoint.every
+    resume: options.Resume = False
+    sheet: options.Sheet = None
+    preview_every: options.PreviewEvery = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A wish that has been checked and completed. `name` is made from the prompt unless `named`."""
+
+    wish: Wish
+    clips: tuple[Path, ...]
+    motion: str | None  # learned already, and to be learned backward, in place of clips
+    backward: bool
+    spec: Spec
+    recipe: Recipe
+    name: str
+    named: bool
+    prompt: str
+    prompt_used: str
+    part: tuple[float | None, float | None] | None
+    token: Token | None
+    others: captions.Captioned
+
+    def described(self) -> dict[str, Any]:
+        """For JSON and for people."""
+        return {
+            "name": self.name,
+            "prompt": self.prompt,
+            "prompt_used": self.prompt_used,
+            "backbone": self.spec.name,
+            "method": self.recipe.method,
+            "seed": self.wish.seed,
+        }
+
+
+def planned(
+    wish: Wish,
+    prompt: str,
+    *,
+    clips: Sequence[Path],
+    backbone: str,
+    method: str | None,
+    motion: str | None = None,
+    backward: bool = False,
+) -> Plan:
+    """Check a wish without reading a clip or loading a model. Raises UsageError, BadName, Exists and such.
+
+    method: None for as `motion` was learned. backward: learn the frames in reverse order.
+    """
+    prompt = options.worded("prompt", prompt)
+    options.finite("--learning-rate", wish.learning_rate, above=0)
+    options.finite("--sample-fps", wish.sample_fps, above=0)
+    options.sheet(wish.sheet, force=wish.replace)
+    part = options.trimmed(wish.trim)
+    spec = backbones.find(backbone)
+    card = Store.default().card(motion) if motion else None
+    if card:
+        backbones.require_match(spec, card)
+    recipe = _recipe(wish, spec, method, card)
+    keep = wish.keep_prompt or not recipe.invariant_prompt
+    used = prompt if keep else prompts.invariant(prompt)
+    name = names.check(wish.name) if wish.name is not None else prompts.name_for(prompt)
+    if not name:
+        raise UsageError("No name can be made from this prompt.", "Name the motion with --name.")
+    options.existing("clip", clips)
+    token = tokens.of(card) if card else _token(wish, used, spec)
+    if token is None and (method == "token" or recipe.trains_token):
+        problem = "The method token needs a token." if method == "token" else "There is no token to train."
+        hint = 'Add --token "V*", and say it in the prompt.'
+        raise UsageError(problem, f"Name the clip itself. {hint}" if card else hint)
+    others = captions.read(wish.regularize) if wish.regularize else []
+    plan = Plan(
+        wish=wish,
+        clips=tuple(clips),
+        motion=motion,
+        backward=backward,
+        spec=spec,
+        recipe=recipe,
+        name=name,
+        named=wish.name is not None,
+        prompt=prompt,
+        prompt_used=used,
+        part=part,
+        token=token,
+        others=others,
+    )
+    if plan.named and not wish.replace and os.path.lexists(Store.default().path(name)):
+        raise Exists(f"There is a motion {name} already.", "Choose another --name, or --replace it.")
+    return plan
+
+
+def _token(wish: Wish, prompt: str, spec: Spec) -> Token | None:
+    if wish.token is None:
+        return None
+    taken = [entry.card for entry in Store.default().entries() if entry.card and entry.name != wish.name]
+    return tokens.chosen(wish.token, prompt, [card for card in taken if card.backbone == spec.name])
+
+
+def _recipe(wish: Wish, spec: Spec, method: str | None, learned: Card | None) -> Recipe:
+    """The method's numbers, then the backbone's, then the user's. Raises UsageError."""
+    asked: Mapping[str, Any] = {
+        "steps": wish.steps,
+        "learning_rate": wish.learning_rate,
+        "loss": wish.loss,
+        "stride": wish.stride,
+        "trains_token": wish.train_token or None,
+    }
+    if wish.stride is not None and wish.stride >= spec.frames:
+        raise UsageError(
+            f"--stride {wish.stride} is too far for {spec.frames} frames.", f"Write 1 to {spec.frames - 1}."
+        )
+    given = {key: value for key, value in asked.items() if value is not None}
+    if method is None and wish.kind is not None:
+        raise UsageError("--kind needs a method.", "Add --method inversion.")
+    if method is None and learned is not None:
+        recipe = Recipe.from_card(learned.recipe)
+    else:
+        recipe = recipe_file.chosen(method or "vmc", spec.recipes, wish.kind)
+    return recipe.adjusted({**given, **options.ranked(wish.rank)})

@@ -1,0 +1,129 @@
+"""What a motion is learned from: clips, or what another motion holds of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from registry.card import Source
+from vmc_cli import device, tokens
+from vmc_cli.backbones.base import Backbone
+from vmc_cli.clip import Clip
+from vmc_cli.delta import Delta
+from vmc_cli.errors import ClipError, Diverged
+from vmc_cli.tokens import Token
+
+PREVIEW_SIDE = 64  # pixels
+
+
+@dataclass(frozen=True)
+class Footage:
+    """Latents (1, C, F, h, w) of each clip, and what a motion tells of them.
+
+    ``digest`` identifies all that is learned from. ``changed`` are latents of augmented clips, ``others``
+    those of other motions with the embedding of their caption. ``extra`` goes into the card.
+    """
+
+    latents: Sequence[Tensor]
+    preview: Tensor
+    fps: float
+    sources: tuple[Source, ...]
+    digest: str
+    changed: Sequence[Tensor] = ()
+    others: Sequence[tuple[Tensor, Tensor]] = ()
+    token: Token | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        backbone: Backbone,
+        clips: Sequence[Clip],
+        *,
+        sources: Sequence[Source] = (),
+        augmented: int = 0,
+        others: Sequence[tuple[Clip, str]] = (),
+        token: Token | None = None,
+    ) -> Footage:
+        """``clips`` of the backbone's size, each with so many ``augmented`` copies.
+
+        ``others`` are clips of other motions with their captions, learned from as often. ``token`` is what
+        the clips' motion is called in the prompt.
+
+        Raises:
+            ClipError: a clip has another size or number of frames.
+            Diverged, OutOfMemory: see there.
+        """
+        wanted = (backbone.frames, backbone.height, backbone.width, 3)
+        everything = [*clips, *(other for other, _ in others)]
+        if not clips or any(clip.frames.shape != wanted for clip in everything):
+            raise ClipError(
+                f"Clips for {backbone.spec.name} must have {wanted[0]} frames of {wanted[2]}x{wanted[1]}."
+            )
+        captions = json.dumps([caption for _, caption in others])
+        with device.memory_explained("learn this motion"):
+            return cls(
+                latents=[_encoded(backbone, clip) for clip in clips],
+                preview=_small(clips[0]),
+                fps=clips[0].fps,
+                sources=tuple(sources),
+                digest=f"{_digest(np.ascontiguousarray(clip.frames) for clip in everything)} {captions}",
+                changed=[
+                    _encoded(backbone, clip.augmented(number))
+                    for clip in clips
+                    for number in range(augmented)
+                ],
+                others=[(_encoded(backbone, clip), backbone.embed([caption])) for clip, caption in others],
+                token=token,
+            )
+
+    @classmethod
+    def backward(cls, backbone: Backbone, motion: Delta) -> Footage:
+        """``motion`` backward, from the latents that it holds: no clip is needed.
+
+        Frames are encoded one by one, so latents in reverse order are those of the clip in reverse order.
+        Raises `NotFoundError` when the motion holds none, and as `Delta.adapter` does.
+        """
+        motion.adapter(backbone)
+        latents = motion.latents.flip(2)
+        return cls(
+            latents=[each[None] for each in latents],
+            preview=motion.tensors["preview"].flip(0),
+            fps=motion.card.fps,
+            sources=motion.card.sources,
+            digest=_digest([latents.numpy()]),
+            token=tokens.of(motion.card),
+            extra={"reversed": motion.card.name},
+        )
+
+
+def _encoded(backbone: Backbone, clip: Clip) -> Tensor:
+    latents = backbone.encode(clip.frames)
+    if not latents.isfinite().all():
+        raise Diverged("The clip left the finite numbers when it was encoded.", "Choose another backbone.")
+    return latents
+
+
+def _small(clip: Clip) -> Tensor:
+    """The clip with at most `PREVIEW_SIDE` pixels a side, (F, h, w, 3) uint8."""
+    frames = torch.from_numpy(clip.frames).permute(0, 3, 1, 2).float()
+    scale = min(1.0, PREVIEW_SIDE / max(frames.shape[-2:]))
+    size = [max(1, round(side * scale)) for side in frames.shape[-2:]]
+    return F.interpolate(frames, size, mode="area").round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+
+
+def _digest(arrays: Iterable[np.ndarray[Any, Any]]) -> str:
+    """Identifies what is learned from: the very numbers."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape} {array.dtype} ".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,101 @@
+"""Generate a video that follows motions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from vmc_cli import device, tokens
+from vmc_cli.backbones.base import Backbone
+from vmc_cli.clip import Clip
+from vmc_cli.delta import Delta, attached, worn
+from vmc_cli.lora import Lora
+from vmc_cli.noise import start_noise
+from vmc_cli.recipes import GUIDANCE, SAMPLING_STEPS
+from vmc_cli.sampling import sample
+from vmc_cli.watching import Watcher
+
+PREVIEW_STEPS = 10  # of denoising while learning, which waits for them
+
+
+def generate(
+    backbone: Backbone,
+    prompt: str,
+    *,
+    deltas: Sequence[tuple[Delta, float]] = (),
+    subjects: Sequence[tuple[Lora, float]] = (),
+    noise: str | None = None,
+    steps: int = SAMPLING_STEPS,
+    guidance: float = GUIDANCE,
+    negative: str = "",
+    seed: int = 0,
+    progress: Watcher | None = None,
+) -> Clip:
+    """A video of ``prompt`` that follows each of ``deltas`` with its strength. Same seed, same pixels.
+
+    ``subjects`` are LoRA files that were matched with this backbone, with a strength each.
+
+    It starts from ``noise`` (see `noise.start_noise`; by default what the first motion's method starts from,
+    without a motion random), made from the first motion; where that was learned from several clips, the seed
+    chooses one.
+
+    Raises:
+        IncompatibleError, Damaged: a motion does not belong to this backbone, or is not whole.
+        UsageError, Diverged, OutOfMemory: see there.
+    """
+    explained = device.memory_explained("generate this video")
+    with explained, worn(backbone, subjects), attached(backbone, deltas):
+        first = deltas[0][0] if deltas else None
+        chosen = noise or (first.noise if first else "random")
+        start = start_of(backbone, chosen, first.start_noise if first else None, seed)
+        said = [token for delta, _ in deltas if (token := tokens.of(delta.card))]
+        vectors = {
+            word: value
+            for delta, strength in deltas
+            for word, value in delta.vectors(backbone, strength).items()
+        }
+        embed = partial(backbone.embed_with, vectors=vectors) if vectors else backbone.embed
+        return denoised(
+            backbone,
+            embed([tokens.spoken(prompt, said)]),
+            embed([tokens.spoken(negative, said)]),
+            start,
+            steps=steps,
+            guidance=guidance,
+            progress=progress,
+        )
+
+
+def denoised(
+    backbone: Backbone,
+    embedding: Tensor,
+    negative: Tensor,
+    start: Tensor,
+    *,
+    steps: int,
+    guidance: float = GUIDANCE,
+    progress: Watcher | None = None,
+) -> Clip:
+    """What the network as it is now makes of a prompt's ``embedding`` (1, L, D) and the noise ``start``."""
+    latents = sample(
+        backbone,
+        embedding,
+        start,
+        steps=steps,
+        guidance=guidance,
+        negative_embedding=negative,
+        progress=progress,
+    )
+    return Clip(backbone.decode(latents), backbone.spec.fps)
+
+
+def start_of(backbone: Backbone, noise: str, inverted: Tensor | None, seed: int) -> Tensor:
+    """The start noise of one video, (1, C, F, h, w); the seed chooses one of ``inverted`` (K, C, F, h, w)."""
+    generator = device.generator(seed)
+    random = torch.randn(1, *backbone.latent_shape, generator=generator)
+    if inverted is not None:
+        inverted = inverted[int(torch.randint(len(inverted), (1,), generator=generator))][None].float()
+    return start_noise(noise, inverted, random)

@@ -1,0 +1,163 @@
+"""Learn a motion from footage."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from importlib.metadata import version
+
+import torch
+from torch import Tensor
+
+from registry.card import Card
+from vmc_cli import __version__, adapters, device, prompts, tokens
+from vmc_cli.adapters import paths
+from vmc_cli.backbones.base import Backbone
+from vmc_cli.checkpoints import Checkpoint
+from vmc_cli.clip import Clip
+from vmc_cli.delta import Delta, from_raw, to_raw
+from vmc_cli.motions.footage import PREVIEW_SIDE, Footage
+from vmc_cli.motions.generating import PREVIEW_STEPS, denoised, start_of
+from vmc_cli.recipes import Recipe
+from vmc_cli.sampling import invert
+from vmc_cli.training import train
+from vmc_cli.watching import Watcher
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Who wants to see what the network makes of the prompt while it learns.
+
+    Every so many steps ``show`` is given the number of steps done and a video: in few denoising steps, always
+    from the same noise, which is `generate`'s by default. The motion acts as it does while it is learned, so
+    motion embeddings have their values whole.
+    """
+
+    every: int
+    show: Callable[[int, Clip], None]
+
+
+def learn(
+    backbone: Backbone,
+    footage: Footage,
+    *,
+    name: str,
+    prompt: str,
+    recipe: Recipe,
+    seed: int,
+    keep_prompt: bool = False,
+    checkpoint: Checkpoint | None = None,
+    progress: Watcher | None = None,
+    preview: Preview | None = None,
+) -> Delta:
+    """Learn one motion, called ``name``, from ``footage``, which ``prompt`` describes.
+
+    The prompt is made appearance-invariant unless ``keep_prompt`` or the recipe says otherwise; the model is
+    told the footage's token in it as its word. Nothing is stored but checkpoints; the caller saves the delta
+    and then clears them. The motion is the same with ``preview`` and without.
+
+    Raises:
+        Diverged, OutOfMemory: see there; nothing is left but the last checkpoint.
+    """
+    used = prompts.invariant(prompt) if recipe.invariant_prompt and not keep_prompt else prompt
+    if checkpoint:
+        if not checkpoint.resume:
+            checkpoint.clear()
+        # What lies there from now on belongs to this run.
+        checkpoint = replace(checkpoint, about=f"{footage.digest} {json.dumps(used)}", resume=True)
+    latents, token = footage.latents, footage.token
+    with device.memory_explained("learn this motion"):
+        told = tokens.spoken(used, [token] if token else [])
+        embedding = backbone.embed([told])
+        words = adapters.Words(backbone, told, token.word) if token and recipe.trains_token else None
+        inverted, seconds = _inverted(backbone, latents, recipe.inversion_steps, checkpoint, progress)
+
+        def show(done: int) -> None:
+            if preview and done % preview.every == 0:
+                start = start_of(backbone, recipe.noise_for(len(latents)), inverted, seed)
+                with torch.no_grad():
+                    said = words.embedding() if words else embedding
+                negative = backbone.embed([""])
+                preview.show(done, denoised(backbone, said, negative, start, steps=PREVIEW_STEPS))
+
+        learned = train(
+            backbone,
+            [*latents, *footage.changed],
+            embedding,
+            recipe,
+            seed=seed,
+            others=footage.others,
+            words=words,
+            progress=progress,
+            checkpoint=checkpoint,
+            after_step=show,
+        )
+    card = Card(
+        name=name,
+        backbone=backbone.spec.name,
+        revision=backbone.revision,
+        method=recipe.method,
+        recipe=recipe.to_card(),
+        prompt=prompt,
+        prompt_used=used,
+        frames=backbone.frames,
+        height=backbone.height,
+        width=backbone.width,
+        fps=footage.fps,
+        seed=seed,
+        sources=footage.sources,
+        versions={"vmc": __version__, **{each: version(each) for each in ("torch", "diffusers", "peft")}},
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        seconds=round(seconds + learned.seconds, 1),
+        loss=learned.loss,
+        steps=learned.steps,
+        extra={**footage.extra, **(token.extra() if token else {})},
+    )
+    weights = {key: value.half() for key, value in learned.tensors.items()}
+    kept = {"start_noise": inverted, "latents": torch.cat(tuple(latents)).half().cpu()}
+    delta = Delta(card, {**weights, **kept, "preview": footage.preview})
+    delta.adapter(backbone)  # what could not be used is not handed out
+    return delta
+
+
+def file_sizes(backbone: Backbone, recipe: Recipe, clips: int, others: int = 0) -> tuple[int, int]:
+    """Bytes of a motion and of a checkpoint while it is learned, but for their headers: an estimate.
+
+    ``others`` is how many clips of other motions are learned from.
+    """
+    weights = sum(map(math.prod, adapters.place(backbone, recipe.adaptation).shapes().values()))
+    looks = paths.size(backbone, recipe.aside, clips * (1 + recipe.augmented) + others)
+    noise_and_latents = 2 * clips * math.prod(backbone.latent_shape)
+    preview = backbone.frames * PREVIEW_SIDE**2 * 3
+    # float16; float32 with two moments each
+    return 2 * (weights + noise_and_latents) + preview, 3 * 4 * (weights + looks)
+
+
+def _inverted(
+    backbone: Backbone,
+    latents: Sequence[Tensor],
+    steps: int,
+    checkpoint: Checkpoint | None,
+    progress: Watcher | None,
+) -> tuple[Tensor, float]:
+    """The noise of the clips, (K, C, F, h, w) float16 on the CPU, and the seconds that it took to find.
+
+    It belongs to the network as it was, so it is the same for every motion of the clips. A resumed run finds
+    both in its checkpoint.
+    """
+    began = time.monotonic()
+    if checkpoint:
+        about = f"{checkpoint.about} {backbone.revision} {steps}"
+        checkpoint = replace(checkpoint, folder=checkpoint.folder / "inverted", about=about)
+        _, kept = checkpoint.load()
+        if kept:
+            return from_raw(kept["start_noise"]), float(from_raw(kept["seconds"]))
+    found = [invert(backbone, each, steps=steps, progress=progress) for each in latents]
+    noise, seconds = torch.cat(found).half().cpu(), torch.tensor(time.monotonic() - began)
+    if checkpoint:
+        checkpoint.save(steps, {"start_noise": to_raw(noise), "seconds": to_raw(seconds)})
+    return noise, float(seconds)

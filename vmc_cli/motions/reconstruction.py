@@ -1,0 +1,29 @@
+"""Whether a backbone can draw a clip at all."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from vmc_cli import device
+from vmc_cli.backbones.base import CLEAN, Backbone
+from vmc_cli.clip import Clip
+
+HIDDEN = 0.3  # of the noising: shapes can still be told, textures cannot
+
+
+@torch.no_grad()
+def reconstruction(backbone: Backbone, clip: Clip) -> float:
+    """How well the backbone draws ``clip``: PSNR in dB of what it sees in it behind noise.
+
+    A codec alone can copy what its network could never draw; so the network must fill in, without a prompt
+    and in one step, what noise hides.
+    """
+    latents = backbone.encode(clip.frames)
+    t = round(HIDDEN * backbone.schedule.train_timesteps)
+    noise = torch.randn(latents.shape, generator=device.generator(0)).to(latents.device)
+    noisy = backbone.noised(latents, noise, torch.tensor([t]))
+    scale, share = backbone.schedule.transfer(t, CLEAN)
+    clean = scale * noisy + share * backbone.predict(noisy, t, backbone.embed([""]))
+    error = np.square(backbone.decode(clean).astype(np.float64) - clip.frames).mean()
+    return float(10 * np.log10(255**2 / error)) if error else float("inf")
