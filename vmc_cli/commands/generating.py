@@ -17,7 +17,7 @@ from registry.errors import Exists
 from registry.store import Store
 from vmc_cli import backbones, lora, prompts, terminal, tokens
 from vmc_cli.backbones import Spec, folders
-from vmc_cli.commands import loading, options
+from vmc_cli.commands import checks, loading, options
 from vmc_cli.errors import ExistsError, IncompatibleError, UsageError
 from vmc_cli.lora import Lora
 from vmc_cli.progress import Progress
@@ -65,14 +65,14 @@ def planned(wish: Wish, prompt: str, *, motions: Sequence[str], backbone: str | 
 
     motions: each NAME or NAME:STRENGTH. backbone: None for the one that they were learned on.
     """
-    prompt = options.worded("prompt", prompt)
-    options.finite("--guidance", wish.guidance)
-    options.finite("--strength", wish.strength)
+    prompt = checks.worded("prompt", prompt)
+    checks.finite("--guidance", wish.guidance)
+    checks.finite("--strength", wish.strength)
     if wish.noise is not None and wish.noise not in NOISES:
         raise UsageError(f"No start noise is called {wish.noise!r}.", f"Choose one of {', '.join(NOISES)}.")
-    options.among("--memory", wish.memory, options.MEMORY)
-    options.among("--attention", wish.attention, options.ATTENTION)
-    options.sheet(wish.sheet, force=wish.force)
+    checks.among("--memory", wish.memory, options.MEMORY)
+    checks.among("--attention", wish.attention, options.ATTENTION)
+    checks.sheet(wish.sheet, force=wish.force)
     named = with_strengths(motions, wish.strength)
     if wish.noise not in (None, "random") and not named:
         raise UsageError(f"The noise {wish.noise} is made from a motion.", "Name one with --motion.")
@@ -227,7 +227,7 @@ def _targets(wish: Wish, prompt: str) -> tuple[Path, ...]:
                 f"{out} cannot be written: {suffix} is no format for videos.",
                 f"Choose {', '.join(SUFFIXES)}, or no suffix for a folder of PNGs.",
             )
-    options.writable_folder(folder, "--out")
+    checks.writable_folder(folder, "--out")
     # A seed is in the name where it was chosen, or tells several videos apart.
     seeds = range(wish.seed, wish.seed + wish.count)
     numbered = wish.count > 1 or (wish.seed != 0 and not _is_file(out))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from tests.vmc_cli.conftest import fingerprint
-from tests.vmc_cli.test_motions import CLIP, RECIPE, generated, learned
+from tests.vmc_cli.motions.conftest import CLIP, RECIPE, generated, learned
 from vmc_cli import terminal, training
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.costs import LEVELS
