@@ -44,8 +44,11 @@ class Cost:
     peak: int
 
 
-def learning(backbone: FrameBackbone, recipe: Recipe, level: str) -> Cost:
-    """A step of learning on a blueprint (see `backbones.blueprint`). The peak is that of all of learning."""
+def learning(backbone: FrameBackbone, recipe: Recipe, level: str, clips: int = 1) -> Cost:
+    """A step of learning on a blueprint (see `backbones.blueprint`). The peak is that of all of learning.
+
+    ``clips`` is how many there are in all, of other motions too: each may have paths of its own.
+    """
     clip, embedding = _clip(backbone), _embedding(backbone)
     generator = seeded(0)
     adapter = adapters.place(backbone, recipe.adaptation)
@@ -54,7 +57,7 @@ def learning(backbone: FrameBackbone, recipe: Recipe, level: str) -> Cost:
         adapter.trained(generator) as trainable,
         checkpointed(backbone.network, CHECKPOINTING[level]),
     ):
-        paths = adapters.Paths(backbone, recipe.aside, 1, generator)
+        paths = adapters.Paths(backbone, recipe.aside, clips, generator)
         examples = [(clip, lambda: embedding)]
         Lesson(backbone, examples, recipe, trainable, paths, generator, Tensor.backward).learn(0)
         parameters = [*trainable.parameters.values(), *paths.parameters.values()]

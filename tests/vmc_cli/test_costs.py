@@ -87,6 +87,14 @@ def test_full_matrices_of_zeroscope_are_a_file_of_149_megabytes() -> None:
     assert size == pytest.approx(148.7e6, rel=0.01)
 
 
+def test_each_clip_of_the_director_has_a_path_with_its_moments() -> None:
+    backbone, recipe = blueprint(backbones.find("sprites")), RECIPES["director"]
+    one, three = (costs.learning(backbone, recipe, "low", clips) for clips in (1, 3))
+    numbers = adapters.Paths(backbone, recipe.aside, 1, generator(0)).parameters.values()
+    assert three.peak - one.peak == 2 * sum(3 * each.nbytes for each in numbers)
+    assert three.flops == one.flops
+
+
 def test_a_matrix_product_is_counted_by_hand() -> None:
     layer = nn.Linear(8, 16, device=META)
     tokens = torch.empty(4, 8, device=META)

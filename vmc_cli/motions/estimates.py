@@ -64,7 +64,12 @@ def of_learning(spec: Spec, recipe: Recipe, clips: int, others: int = 0, *, aske
     """What learning takes, from so many clips and ``others`` of other motions, at a level or "auto"."""
     backbone = _blueprint(spec)
     file_bytes, _ = file_sizes(backbone, recipe, clips, others)
-    return _estimate(backbone, [recipe], file_bytes, lambda level: learning(backbone, recipe, level), asked)
+    every = clips * (1 + recipe.augmented) + others
+
+    def cost(level: str) -> Cost:
+        return learning(backbone, recipe, level, every)
+
+    return _estimate(backbone, [recipe], file_bytes, cost, asked)
 
 
 def of_generating(

@@ -109,7 +109,8 @@ def learn(
             )
 
     def peak(level: str) -> int:
-        return costs.learning(backbone.blueprint, recipe, level).peak
+        clips = len(latents) + len(footage.changed) + len(footage.others)
+        return costs.learning(backbone.blueprint, recipe, level, clips).peak
 
     learned = memory.spent("learn this motion", level, backbone, peak, learned_at)
     card = Card(
