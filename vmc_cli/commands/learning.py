@@ -36,8 +36,6 @@ def carry_out(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
 
 def rehearse(plan: Plan, as_json: bool) -> None:
     """Say what would be learned, and what it takes. Reads the clips, loads no model, writes nothing."""
-    from vmc_cli import motions
-
     name = plan.name if plan.named or plan.wish.replace else _first_free(plan.name)
     _picture(plan.wish, name)
     clips = [
@@ -45,6 +43,8 @@ def rehearse(plan: Plan, as_json: bool) -> None:
         for path, clip in zip(plan.clips, filming.clips_of(plan), strict=True)
     ]
     recipe = plan.recipe.to_card()
+    from vmc_cli import motions
+
     held = len(Store.default().card(plan.motion).sources) if plan.motion else len(clips)
     estimate = motions.of_learning(plan.spec, plan.recipe, held, len(plan.others), asked=plan.wish.memory)
     if as_json:

@@ -58,9 +58,10 @@ def worded(estimate: Estimate) -> list[tuple[str, str]]:
     levels = ", ".join(f"{level} {size:.1f} GiB" for level, size in told["memory_gib"].items())
     here = f"{told['memory']} fits here" if told["fits"] else "too much for this machine"
     trained = f"{_millions(told['trained_parameters'])}, in {told['trained_layers']} layers"
+    learned = [("learned", f"{trained}, {sized(told['file_bytes'])} in files")]
     return [
         ("parameters", _millions(told["parameters"])),
-        ("learned", f"{trained}, {sized(told['file_bytes'])} in files"),
+        *(learned if told["trained_layers"] else ()),
         ("a step", f"{told['tflop_per_step']:.3g} TFLOP"),
         ("memory", f"{levels}; {here}"),
     ]

@@ -59,6 +59,19 @@ def test_videos_are_counted_without_weights_too(run: Run, here: Path, machine: N
     assert not list(here.iterdir())
 
 
+def test_of_a_video_without_motions_nothing_learned_is_told(run: Run, tiny: str) -> None:
+    ran = run("generate", "a duck", "--backbone", tiny, "--dry-run")
+    assert "parameters:" in ran.stdout
+    assert "learned" not in ran.stdout
+
+
+def test_a_clip_that_does_not_fit_is_told_before_anything_is_counted(
+    run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimates, "choose_device", lambda: pytest.fail("it was counted"))
+    assert run("learn", clip, *SEAGULL, "--backbone", "zeroscope", "--dry-run").rc == 3
+
+
 def test_of_a_motion_is_told_what_was_learned(run: Run, learned: str, here: Path) -> None:
     before = set(here.iterdir())
     file = here.parent / "home" / "motions" / f"{learned}.safetensors"
