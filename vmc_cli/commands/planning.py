@@ -81,21 +81,21 @@ def planned(
     prompt: str,
     *,
     clips: Sequence[Path],
-    backbone: str,
+    spec: Spec,
     method: str | None,
     motion: str | None = None,
     backward: bool = False,
 ) -> Plan:
     """Check a wish without reading a clip or loading a model. Raises UsageError, BadName, Exists and such.
 
-    method: None for as `motion` was learned. backward: learn the frames in reverse order.
+    method: None for as `motion` was learned. backward: learn the frames in reverse order. Whether the name is
+    free is left to `require_free`.
     """
     prompt = options.worded("prompt", prompt)
     options.finite("--learning-rate", wish.learning_rate, above=0)
     options.finite("--sample-fps", wish.sample_fps, above=0)
     options.sheet(wish.sheet, force=wish.replace)
     part = options.trimmed(wish.trim)
-    spec = backbones.find(backbone)
     card = Store.default().card(motion) if motion else None
     if card:
         backbones.require_match(spec, card)
@@ -112,7 +112,7 @@ def planned(
         hint = 'Add --token "V*", and say it in the prompt.'
         raise UsageError(problem, f"Name the clip itself. {hint}" if card else hint)
     others = captions.read(wish.regularize) if wish.regularize else []
-    plan = Plan(
+    return Plan(
         wish=wish,
         clips=tuple(clips),
         motion=motion,
@@ -127,8 +127,12 @@ def planned(
         token=token,
         others=others,
     )
-    if plan.named and not wish.replace and os.path.lexists(Store.default().path(name)):
-        raise Exists(f"There is a motion {name} already.", "Choose another --name, or --replace it.")
+
+
+def require_free(plan: Plan) -> Plan:
+    """`plan`, if the name that was chosen is free or may be replaced. Raises Exists."""
+    if plan.named and not plan.wish.replace and os.path.lexists(Store.default().path(plan.name)):
+        raise Exists(f"There is a motion {plan.name} already.", "Choose another --name, or --replace it.")
     return plan
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -18,6 +19,7 @@ from vmc_cli.recipes import GUIDANCE, SAMPLING_STEPS
 from vmc_cli.sampling import sample
 from vmc_cli.watching import Watcher
 
+_TASK = "generate this video"
 PREVIEW_STEPS = 10  # of denoising while learning, which waits for them
 
 
@@ -46,10 +48,48 @@ def generate(
         IncompatibleError, Damaged: a motion does not belong to this backbone, or is not whole.
         UsageError, Diverged, OutOfMemory: see there.
     """
-    explained = device.memory_explained("generate this video")
-    with explained, worn(backbone, subjects), attached(backbone, deltas):
-        first = deltas[0][0] if deltas else None
-        chosen = noise or (first.noise if first else "random")
+    with following(backbone, deltas, subjects) as draw:
+        return draw(
+            prompt,
+            noise=noise,
+            steps=steps,
+            guidance=guidance,
+            negative=negative,
+            seed=seed,
+            progress=progress,
+        )
+
+
+@contextmanager
+def following(
+    backbone: Backbone,
+    deltas: Sequence[tuple[Delta, float]] = (),
+    subjects: Sequence[tuple[Lora, float]] = (),
+) -> Iterator[Callable[..., Clip]]:
+    """`generate` with these motions and subjects, which are put into the network once for many videos.
+
+    Yields a function of the prompt and of the rest of what `generate` takes. Raises as that does.
+    """
+    with device.memory_explained(_TASK), worn(backbone, subjects), attached(backbone, deltas):
+        yield partial(_drawn, backbone, deltas)
+
+
+def _drawn(
+    backbone: Backbone,
+    deltas: Sequence[tuple[Delta, float]],
+    prompt: str,
+    *,
+    noise: str | None,
+    steps: int,
+    guidance: float,
+    negative: str,
+    seed: int,
+    progress: Watcher | None,
+) -> Clip:
+    """What the network as it is now makes of ``prompt``; ``deltas`` give noise and words."""
+    first = deltas[0][0] if deltas else None
+    chosen = noise or (first.noise if first else "random")
+    with device.memory_explained(_TASK):
         start = start_of(backbone, chosen, first.start_noise if first else None, seed)
         said = [token for delta, _ in deltas if (token := tokens.of(delta.card))]
         vectors = {
