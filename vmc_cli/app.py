@@ -38,6 +38,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "remove": "Remove motions.",
         "methods": "List the ways in which motions can be learned.",
         "backbones": "List the models that motions can be learned with, and fetch them.",
+        "doctor": "Look at what vmc needs, and say what is wrong.",
     }
 )
 """Name -> what it does. `vmc_cli/commands/<name>.py` holds it as `command`: a function; or a Typer."""
