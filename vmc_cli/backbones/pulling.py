@@ -96,17 +96,16 @@ def _convert(spec: Spec, origin: Origin, progress: Progress) -> list[Path]:
         if not record.pickles or _is_converted(origin, record):
             return []
         cache.write(origin, record)
-        for path in record.converted:
-            files.discard(place / path)
+        for old in record.converted:
+            files.discard(place / old)
         plain = {path: file for path, file in record.files.items() if path not in record.converted}
         need_space(place, 2 * sum(file.size for file in record.pickles.values()))
         done = _fetched(spec, origin, record, {**plain, **record.pickles}, progress)
         made = converting.convert(place, progress)
-        for path in made:
-            relative = path.relative_to(place).as_posix()
-            plain[relative] = File(path.stat().st_size, folders.sha256(path))
         pickles = {path: done.pop(path) for path in record.pickles}
-        cache.write(origin, Record(record.commit, {**plain, **done}, pickles))
+        for new in made:
+            done[new.relative_to(place).as_posix()] = File(new.stat().st_size, folders.sha256(new))
+        cache.write(origin, Record(record.commit, done, pickles))
         for path in pickles:
             files.discard(place / path)
         return made

@@ -55,8 +55,8 @@ def carried_out(tasks: Sequence[Task], done: str, *, again: str = "", as_json: b
                 _tell(failure, task.facts, as_json)
     except Stopped as stopped:
         _list(failed, as_json)
-        finished = number - 1 - len(failed)
-        stopped.message = f"Stopped: {finished} of {len(tasks)} {done}; nothing half-written was kept."
+        finished = f"{number - 1 - len(failed)} of {len(tasks)} {done}"
+        stopped.message = f"Stopped: {finished}; nothing half-written was kept."
         stopped.hint = again
         raise
     finished = f"{len(tasks) - len(failed)} of {len(tasks)} {done}."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
 
 from registry import home
 from registry.errors import RegistryError
@@ -24,20 +26,19 @@ def examined() -> Iterator[Finding]:
     for finding in _standing("this machine", machine.probed):
         available = finding.facts.get("memory_free", available)
         yield finding
-    for name, folder in (
-        ("motions", home.motions_dir),
-        ("unfinished runs", home.checkpoints_dir),
-        ("cache", home.cache_dir),
-    ):
-        yield from _standing(
-            f"folder of {name}", lambda name=name, folder=folder: places.folder(name, folder())
-        )
+    folders: dict[str, Callable[[], Path]] = {
+        "motions": home.motions_dir,
+        "unfinished runs": home.checkpoints_dir,
+        "cache": home.cache_dir,
+    }
+    for name, place in folders.items():
+        yield from _standing(f"folder of {name}", partial(places.folder, name, place))
     yield from _standing("motions", places.motions)
     yield from _standing("unfinished runs", places.runs)
     yield from _standing("leftovers", places.leftovers)
     yield from _standing("default backbone", places.default_backbone)
     for spec in places.known_backbones():
-        yield from _standing(spec.name, lambda spec=spec: places.backbone(spec, available))
+        yield from _standing(f"backbone {spec.name}", partial(places.backbone, spec, available))
 
 
 def _standing(name: str, check: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:

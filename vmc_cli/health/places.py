@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from registry import home
@@ -23,9 +23,9 @@ _DAMAGED, _DISK = 4, 8
 _ELSEWHERE = "VMC_HOME moves all that vmc keeps."
 
 
-def folder(name: str, path: Path) -> Iterator[Finding]:
-    """Whether there can be written in a folder, which need not exist yet, and how much."""
-    there = path
+def folder(name: str, place: Callable[[], Path]) -> Iterator[Finding]:
+    """Whether there can be written in the folder at `place`, which need not exist yet, and how much."""
+    there = path = place()
     while not os.path.lexists(there) and there != there.parent:
         there = there.parent
     free = shutil.disk_usage(there).free

@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be_used_is_a_fault_of_the_disk(
         monkeypatch.setattr(os, "access", lambda *_: False)
     else:
         monkeypatch.setattr(places.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    [finding] = places.folder("motions", path / "motions")
+    [finding] = places.folder("motions", lambda: path / "motions")
     assert finding.problem
     assert finding.code == 8
     assert "VMC_HOME" in finding.hint
@@ -110,6 +110,6 @@ def test_without_a_home_each_folder_says_so_and_the_rest_stands(
 
 def test_a_model_whose_files_are_gone_is_told(home: Path, tmp_path: Path) -> None:
     spec = replace(backbones.BACKBONES["sprites"], sources=(tmp_path / "gone",))
-    [finding] = health._standing("sprites", lambda: places.backbone(spec, None))
-    assert (finding.name, finding.code) == ("sprites", 5)
+    [finding] = health._standing("backbone sprites", lambda: places.backbone(spec, None))
+    assert (finding.name, finding.code) == ("backbone sprites", 5)
     assert "not here" in finding.problem
