@@ -13,7 +13,7 @@ from typing import TypeVar
 from registry import files
 from registry.disk import need_space
 from vmc_cli import terminal
-from vmc_cli.backbones import cache, converting, folders, hub
+from vmc_cli.backbones import cache, converting, hashes, hub
 from vmc_cli.backbones.cache import File, Record
 from vmc_cli.backbones.spec import Origin, Spec
 from vmc_cli.errors import NetworkError, Stopped
@@ -104,7 +104,7 @@ def _convert(spec: Spec, origin: Origin, progress: Progress) -> list[Path]:
         made = converting.convert(place, progress)
         pickles = {path: done.pop(path) for path in record.pickles}
         for new in made:
-            done[new.relative_to(place).as_posix()] = File(new.stat().st_size, folders.sha256(new))
+            done[new.relative_to(place).as_posix()] = File(new.stat().st_size, hashes.sha256(new))
         cache.write(origin, Record(record.commit, done, pickles))
         for path in pickles:
             files.discard(place / path)

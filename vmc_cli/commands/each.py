@@ -17,7 +17,7 @@ from registry.errors import BadName, Exists
 from registry.store import Store
 from vmc_cli import backbones, prompt_files, prompts, terminal, tokens
 from vmc_cli.backbones import Spec
-from vmc_cli.commands import batches, learning, options, planning
+from vmc_cli.commands import batches, checks, learning, planning
 from vmc_cli.commands.planning import Plan, Wish
 from vmc_cli.errors import UsageError
 from vmc_cli.prompt_files import Row
@@ -46,7 +46,7 @@ def planned(wish: Wish, table: Path, *, clips: Sequence[Path], spec: Spec, metho
     for option, given in (("--name", wish.name), ("--token", wish.token), ("--sheet", wish.sheet)):
         if given is not None:
             raise UsageError(f"{option} is for one motion.", "Leave it out with --each.")
-    options.existing("clip", clips)
+    checks.existing("clip", clips)
     rows = _matched(clips, prompt_files.read_table(table), table)
     _check_names(rows, table)
     there = [entry.card for entry in Store.default().entries() if entry.card] if wish.resume else []

@@ -10,7 +10,7 @@ import typer
 
 from registry.store import Store
 from vmc_cli import terminal
-from vmc_cli.commands import options
+from vmc_cli.commands import checks, options
 from vmc_cli.errors import VmcError
 
 if TYPE_CHECKING:
@@ -67,9 +67,9 @@ def command(
     motion, -1 the opposite, 0 an unrelated one or none. Likeness to the prompt and to the learned clip takes
     a CLIP model.
     """
-    options.finite("--copy-threshold", copy_threshold)
-    options.sheet(sheet, force=force)
-    options.existing("file", [*videos, *([clip_model] if clip_model else [])])
+    checks.finite("--copy-threshold", copy_threshold)
+    checks.sheet(sheet, force=force)
+    checks.existing("file", [*videos, *([clip_model] if clip_model else [])])
     store = Store.default()
     card = store.card(motion)
 

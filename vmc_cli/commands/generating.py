@@ -15,7 +15,7 @@ from registry.card import Card
 from registry.store import Store
 from vmc_cli import backbones, lora, terminal, tokens
 from vmc_cli.backbones import Spec, folders
-from vmc_cli.commands import batches, options, targets
+from vmc_cli.commands import batches, checks, options, targets
 from vmc_cli.commands.targets import Video
 from vmc_cli.errors import IncompatibleError, Partly, UsageError
 from vmc_cli.lora import Lora
@@ -60,12 +60,12 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
     prompt: or many of them. motions: each NAME or NAME:STRENGTH. backbone: None for the one that they were
     learned on.
     """
-    wanted = [options.worded("prompt", each) for each in ([prompt] if isinstance(prompt, str) else prompt)]
-    options.finite("--guidance", wish.guidance)
-    options.finite("--strength", wish.strength)
+    wanted = [checks.worded("prompt", each) for each in ([prompt] if isinstance(prompt, str) else prompt)]
+    checks.finite("--guidance", wish.guidance)
+    checks.finite("--strength", wish.strength)
     if wish.noise is not None and wish.noise not in NOISES:
         raise UsageError(f"No start noise is called {wish.noise!r}.", f"Choose one of {', '.join(NOISES)}.")
-    options.sheet(wish.sheet, force=wish.force)
+    checks.sheet(wish.sheet, force=wish.force)
     named = with_strengths(motions, wish.strength)
     if wish.noise not in (None, "random") and not named:
         raise UsageError(f"The noise {wish.noise} is made from a motion.", "Name one with --motion.")

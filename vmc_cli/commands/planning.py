@@ -15,7 +15,7 @@ from registry.store import Store
 from vmc_cli import backbones, captions, prompts, recipe_file, tokens
 from vmc_cli.backbones import Spec
 from vmc_cli.checkpoints import Checkpoint
-from vmc_cli.commands import options
+from vmc_cli.commands import checks, options
 from vmc_cli.errors import UsageError
 from vmc_cli.recipes import Recipe
 from vmc_cli.tokens import Token
@@ -91,11 +91,11 @@ def planned(
     method: None for as `motion` was learned. backward: learn the frames in reverse order. Whether the name is
     free is left to `require_free`.
     """
-    prompt = options.worded("prompt", prompt)
-    options.finite("--learning-rate", wish.learning_rate, above=0)
-    options.finite("--sample-fps", wish.sample_fps, above=0)
-    options.sheet(wish.sheet, force=wish.replace)
-    part = options.trimmed(wish.trim)
+    prompt = checks.worded("prompt", prompt)
+    checks.finite("--learning-rate", wish.learning_rate, above=0)
+    checks.finite("--sample-fps", wish.sample_fps, above=0)
+    checks.sheet(wish.sheet, force=wish.replace)
+    part = checks.trimmed(wish.trim)
     card = Store.default().card(motion) if motion else None
     if card:
         backbones.require_match(spec, card)
@@ -105,7 +105,7 @@ def planned(
     name = names.check(wish.name) if wish.name is not None else prompts.name_for(prompt)
     if not name:
         raise UsageError("No name can be made from this prompt.", "Name the motion with --name.")
-    options.existing("clip", clips)
+    checks.existing("clip", clips)
     token = tokens.of(card) if card else _token(wish, used, spec)
     if token is None and (method == "token" or recipe.trains_token):
         problem = "The method token needs a token." if method == "token" else "There is no token to train."
@@ -163,4 +163,4 @@ def _recipe(wish: Wish, spec: Spec, method: str | None, learned: Card | None) ->
         recipe = Recipe.from_card(learned.recipe)
     else:
         recipe = recipe_file.chosen(method or "vmc", spec.recipes, wish.kind)
-    return recipe.adjusted({**given, **options.ranked(wish.rank)})
+    return recipe.adjusted({**given, **checks.ranked(wish.rank)})

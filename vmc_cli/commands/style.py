@@ -11,7 +11,7 @@ import typer
 
 from registry.store import Store
 from vmc_cli import backbones, prompts, terminal
-from vmc_cli.commands import generating, learning, options, planning
+from vmc_cli.commands import checks, generating, learning, options, planning
 from vmc_cli.errors import NotFoundError, UsageError
 
 
@@ -49,7 +49,7 @@ def command(
     From the motion's own prompt with the style at its end, and its own noise. A clip is learned first, as
     `vmc learn CLIP --prompt TEXT` does, and its motion is kept. The path of each video is printed.
     """
-    style = options.worded("style", style)
+    style = checks.worded("style", style)
     if options.is_learned(motion):
         if prompt is not None or name is not None:
             raise UsageError(

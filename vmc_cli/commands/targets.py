@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from registry.errors import Exists
-from vmc_cli.commands import options
+from vmc_cli.commands import checks
 from vmc_cli.errors import ExistsError, UsageError
 from vmc_cli.prompts import file_stem
 
@@ -57,7 +57,7 @@ def _targets(wish: Wish, prompt: str) -> tuple[Path, ...]:
                 f"{out} cannot be written: {suffix} is no format for videos.",
                 f"Choose {', '.join(SUFFIXES)}, or no suffix for a folder of PNGs.",
             )
-    options.writable_folder(folder, "--out")
+    checks.writable_folder(folder, "--out")
     # A seed is in the name where it was chosen, or tells several videos apart.
     seeds = range(wish.seed, wish.seed + wish.count)
     numbered = wish.count > 1 or (wish.seed != 0 and not _is_file(out))
