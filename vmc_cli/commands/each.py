@@ -41,7 +41,7 @@ def planned(wish: Wish, table: Path, *, clips: Sequence[Path], spec: Spec, metho
     """Check all clips and what `table` says of them, and name their motions; no model is loaded.
 
     With --resume a clip counts as learned when a motion was made of its very file (sha256), with the same
-    prompt, model, recipe and seed. Raises as `planning.planned` does, with the line of the table.
+    prompt, model, recipe, seed and part. Raises as `planning.planned` does, with the line of the table.
     """
     for option, given in (("--name", wish.name), ("--token", wish.token), ("--sheet", wish.sheet)):
         if given is not None:
@@ -175,4 +175,5 @@ def _is_alike(card: Card, plan: Plan) -> bool:
         plan.token,
     )
     named = not plan.named or card.name == plan.name
-    return named and made == wanted and len(card.sources) == 1
+    cut = {key: card.extra[key] for key in ("trim", "sample_fps") if key in card.extra}
+    return named and made == wanted and cut == plan.cut and len(card.sources) == 1

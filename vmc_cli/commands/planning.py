@@ -64,6 +64,12 @@ class Plan:
     token: Token | None
     others: captions.Captioned
 
+    @property
+    def cut(self) -> dict[str, Any]:
+        """Which part of the clips is learned, where that was chosen; as a card keeps it."""
+        chosen = {"trim": self.wish.trim, "sample_fps": self.wish.sample_fps}
+        return {key: value for key, value in chosen.items() if value is not None}
+
     def described(self) -> dict[str, Any]:
         """For JSON and for people."""
         return {
