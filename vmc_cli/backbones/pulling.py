@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -32,13 +33,8 @@ def pull(spec: Spec, progress: Progress) -> int:
         DiskError: there is no room. Busy: another process fetches it.
         Stopped: a signal came; as with the others, the next pull goes on from there.
     """
-    if os.environ.get("HF_ENDPOINT"):
-        terminal.warn(f"HF_ENDPOINT is set: {hub.endpoint()} is believed to be the hub.")
-    try:
+    with _fetching():
         return sum(_pull(spec, origin, progress) for origin in spec.origins)
-    except Stopped as stopped:
-        stopped.hint = "The same command goes on from there."
-        raise
 
 
 def convert(spec: Spec, progress: Progress) -> list[Path]:
@@ -46,11 +42,8 @@ def convert(spec: Spec, progress: Progress) -> list[Path]:
 
     The pickles are deleted then. Raises as `pull` and `converting.convert` do.
     """
-    try:
+    with _fetching():
         return [path for origin in spec.origins for path in _convert(spec, origin, progress)]
-    except Stopped as stopped:
-        stopped.hint = "The same command goes on from there."
-        raise
 
 
 def remove(spec: Spec, others: list[Spec]) -> int:
@@ -67,6 +60,18 @@ def remove(spec: Spec, others: list[Spec]) -> int:
             freed += cache.bytes_here(origin)
             files.discard(cache.folder(origin))
     return freed
+
+
+@contextmanager
+def _fetching() -> Iterator[None]:
+    """What holds for all that is fetched: who is asked is told, and how to go on when it is stopped."""
+    if os.environ.get("HF_ENDPOINT"):
+        terminal.warn(f"HF_ENDPOINT is set: {hub.endpoint()} is believed to be the hub.")
+    try:
+        yield
+    except Stopped as stopped:
+        stopped.hint = "The same command goes on from there."
+        raise
 
 
 def _pull(spec: Spec, origin: Origin, progress: Progress) -> int:
