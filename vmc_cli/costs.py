@@ -44,6 +44,7 @@ class Cost:
     peak: int
 
 
+@cache
 def learning(backbone: FrameBackbone, recipe: Recipe, level: str, clips: int = 1) -> Cost:
     """A step of learning on a blueprint (see `backbones.blueprint`). The peak is that of all of learning.
 
@@ -72,6 +73,7 @@ def learning(backbone: FrameBackbone, recipe: Recipe, level: str, clips: int = 1
     )
 
 
+@cache
 def generating(backbone: FrameBackbone, level: str, *, guidance: float = GUIDANCE) -> Cost:
     """A step of denoising on a blueprint. The peak is that of all of generating."""
     clip, embedding = _clip(backbone), _embedding(backbone)

@@ -53,8 +53,8 @@ class Spec:
     licence: str
     summary: str
     advice: str = ""
-    memory_gib: Mapping[str, float] = field(default_factory=lambda: NOTHING)
-    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: NOTHING)
+    memory_gib: Mapping[str, float] = field(default_factory=lambda: NOTHING, hash=False)
+    recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: NOTHING, hash=False)
     reconstruction_floor: float | None = None
 
     @property

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from registry import home, names
 from registry.card import Card
@@ -13,25 +14,33 @@ from registry.errors import DiskError
 from registry.store import Slot, Store
 from vmc_cli import terminal
 from vmc_cli.checkpoints import Checkpoint
-from vmc_cli.commands import filming, loading, previewing, rehearsing
+from vmc_cli.commands import filming, loading, planning, previewing, rehearsing
 from vmc_cli.commands.planning import Plan, Wish
 from vmc_cli.commands.previewing import Picture
 from vmc_cli.errors import OutOfMemory, Stopped
 from vmc_cli.progress import Progress
 
+if TYPE_CHECKING:
+    from vmc_cli.backbones.base import Backbone
+
 
 def carry_out(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
-    """Learn as planned, or only say what would be learned; print the outcome."""
+    """Learn as planned, or only say what would be learned; print the outcome. Raises Exists first of all."""
+    planning.require_free(plan)
     if dry_run:
         rehearse(plan, as_json)
         return
-    card = learned(plan)
-    if as_json:
-        facts = {"steps": card.steps, "loss": card.loss, "seconds": card.seconds, "frames": card.frames}
-        where = {"name": card.name, "file": str(Store.default().path(card.name))}
-        terminal.emit_json({**plan.described(), **facts, **where, "warnings": terminal.warnings})
-    else:
+    report(learned(plan), plan, as_json=as_json)
+
+
+def report(card: Card, plan: Plan, *, as_json: bool, **more: Any) -> None:
+    """Print the name of the motion that was learned as planned; in JSON all that is known, and `more`."""
+    if not as_json:
         terminal.emit(card.name)
+        return
+    facts = {"steps": card.steps, "loss": card.loss, "seconds": card.seconds, "frames": card.frames}
+    where = {"name": card.name, "file": str(Store.default().path(card.name))}
+    terminal.emit_json({**more, **plan.described(), **facts, **where, "warnings": terminal.warnings})
 
 
 def rehearse(plan: Plan, as_json: bool) -> None:
@@ -83,8 +92,11 @@ def rehearse(plan: Plan, as_json: bool) -> None:
     terminal.say("Nothing was learned or written.")
 
 
-def learned(plan: Plan) -> Card:
-    """Read the clips, learn the motion and store it; its card. Interrupted, it says how to go on."""
+def learned(plan: Plan, backbone: Backbone | None = None) -> Card:
+    """Read the clips, learn the motion and store it; its card. Interrupted, it says how to go on.
+
+    `backbone` is the plan's, where it is loaded already.
+    """
     from vmc_cli import clip
 
     film = filming.film(plan)
@@ -95,7 +107,7 @@ def learned(plan: Plan) -> Card:
         checkpoint = _checkpoint(plan.wish, slot.name)
         from vmc_cli import motions
 
-        backbone = loading.loaded(plan.spec, plan.wish.attention)
+        backbone = backbone or loading.loaded(plan.spec, plan.wish.attention)
         _require_space(slot, checkpoint, motions.file_sizes(backbone, plan.recipe, *film.counts))
         footage = film.footage(backbone)
         preview = picture.begun(film.shown[0], plan.prompt_used) if picture else None

@@ -66,6 +66,12 @@ class Plan:
     token: Token | None
     others: captions.Captioned
 
+    @property
+    def cut(self) -> dict[str, Any]:
+        """Which part of the clips is learned, where that was chosen; as a card keeps it."""
+        chosen = {"trim": self.wish.trim, "sample_fps": self.wish.sample_fps}
+        return {key: value for key, value in chosen.items() if value is not None}
+
     def described(self) -> dict[str, Any]:
         """For JSON and for people."""
         return {
@@ -83,14 +89,15 @@ def planned(
     prompt: str,
     *,
     clips: Sequence[Path],
-    backbone: str,
+    spec: Spec,
     method: str | None,
     motion: str | None = None,
     backward: bool = False,
 ) -> Plan:
     """Check a wish without reading a clip or loading a model. Raises UsageError, BadName, Exists and such.
 
-    method: None for as `motion` was learned. backward: learn the frames in reverse order.
+    method: None for as `motion` was learned. backward: learn the frames in reverse order. Whether the name is
+    free is left to `require_free`.
     """
     prompt = checks.worded("prompt", prompt)
     checks.finite("--learning-rate", wish.learning_rate, above=0)
@@ -99,7 +106,6 @@ def planned(
     checks.among("--attention", wish.attention, options.ATTENTION)
     checks.sheet(wish.sheet, force=wish.replace)
     part = checks.trimmed(wish.trim)
-    spec = backbones.find(backbone)
     card = Store.default().card(motion) if motion else None
     if card:
         backbones.require_match(spec, card)
@@ -116,7 +122,7 @@ def planned(
         hint = 'Add --token "V*", and say it in the prompt.'
         raise UsageError(problem, f"Name the clip itself. {hint}" if card else hint)
     others = captions.read(wish.regularize) if wish.regularize else []
-    plan = Plan(
+    return Plan(
         wish=wish,
         clips=tuple(clips),
         motion=motion,
@@ -131,8 +137,12 @@ def planned(
         token=token,
         others=others,
     )
-    if plan.named and not wish.replace and os.path.lexists(Store.default().path(name)):
-        raise Exists(f"There is a motion {name} already.", "Choose another --name, or --replace it.")
+
+
+def require_free(plan: Plan) -> Plan:
+    """`plan`, if the name that was chosen is free or may be replaced. Raises Exists."""
+    if plan.named and not plan.wish.replace and os.path.lexists(Store.default().path(plan.name)):
+        raise Exists(f"There is a motion {plan.name} already.", "Choose another --name, or --replace it.")
     return plan
 
 

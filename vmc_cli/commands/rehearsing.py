@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from registry.store import Store
@@ -29,10 +30,9 @@ def generating(plan: Plan, *, as_json: bool) -> None:
     )
     if as_json:
         facts: dict[str, Any] = {
-            "prompt": plan.prompt,
             "backbone": plan.spec.name,
             "motions": named(plan),
-            "videos": [str(path) for path in plan.targets],
+            "videos": [{**asdict(video), "target": str(video.target)} for video in plan.videos],
             "steps": wish.steps,
             **estimate.to_json(),
         }
@@ -41,10 +41,9 @@ def generating(plan: Plan, *, as_json: bool) -> None:
     spec = plan.spec
     terminal.emit_fields(
         [
-            ("prompt", plan.prompt),
             *(("motion", f"{name}:{strength:g}") for name, strength in plan.motions),
             ("backbone", f"{spec.name}, {spec.frames} frames of {spec.width}x{spec.height}"),
-            *(("video", path) for path in plan.targets),
+            *(("video", f"{video.target}: {video.prompt}") for video in plan.videos),
             ("steps", wish.steps),
             *worded(estimate),
         ]

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from registry.store import Store
-from vmc_cli import prompts, terminal
+from vmc_cli import backbones, prompts, terminal
 from vmc_cli.commands import checks, generating, learning, options, planning
 from vmc_cli.errors import NotFoundError, UsageError
 
@@ -75,10 +75,11 @@ def _to_learn(
         raise NotFoundError(f"There is neither a motion nor a clip {clip}.", "vmc list shows all motions.")
     if prompt is None:
         raise UsageError(f"What happens in {clip} is not said.", 'Add --prompt "a seagull is walking", say.')
-    return planning.planned(
+    plan = planning.planned(
         planning.Wish(name=name, seed=wish.seed, memory=wish.memory, attention=wish.attention),
         prompt,
         clips=[Path(clip)],
-        backbone=backbone or options.default_backbone(),
+        spec=backbones.find(backbone or options.default_backbone()),
         method="vmc",
     )
+    return planning.require_free(plan)

@@ -2,7 +2,7 @@
 
 from vmc_cli.motions.estimates import Estimate, of_generating, of_learning
 from vmc_cli.motions.footage import Footage
-from vmc_cli.motions.generating import PREVIEW_STEPS, generate
+from vmc_cli.motions.generating import PREVIEW_STEPS, following, generate
 from vmc_cli.motions.learning import Preview, file_sizes, learn
 from vmc_cli.motions.reconstruction import reconstruction
 
@@ -12,6 +12,7 @@ __all__ = [
     "Footage",
     "Preview",
     "file_sizes",
+    "following",
     "generate",
     "learn",
     "of_generating",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from vmc_cli import adapters, backbones, memory
@@ -86,7 +87,11 @@ def of_generating(
 
 def _blueprint(spec: Spec) -> Any:
     device = choose_device()
-    return backbones.blueprint(spec, device, compute_dtype(device))
+    return _built(spec, device, compute_dtype(device))
+
+
+_built = cache(backbones.blueprint)
+"""Many clips are often rehearsed together: what they cost is counted once, see `costs`."""
 
 
 def _estimate(

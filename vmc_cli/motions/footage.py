@@ -52,11 +52,12 @@ class Footage:
         augmented: int = 0,
         others: Sequence[tuple[Clip, str]] = (),
         token: Token | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> Footage:
         """``clips`` of the backbone's size, each with so many ``augmented`` copies.
 
         ``others`` are clips of other motions with their captions, learned from as often. ``token`` is what
-        the clips' motion is called in the prompt.
+        the clips' motion is called in the prompt, ``extra`` what the card is to tell besides.
 
         Raises:
             ClipError: a clip has another size or number of frames.
@@ -83,6 +84,7 @@ class Footage:
                 ],
                 others=[(_encoded(backbone, clip), backbone.embed([caption])) for clip, caption in others],
                 token=token,
+                extra=extra or {},
             )
 
     @classmethod

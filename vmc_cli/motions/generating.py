@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import torch
@@ -19,6 +19,7 @@ from vmc_cli.recipes import GUIDANCE, SAMPLING_STEPS
 from vmc_cli.sampling import sample
 from vmc_cli.watching import Watcher
 
+_TASK = "generate this video"
 PREVIEW_STEPS = 10  # of denoising while learning, which waits for them
 
 
@@ -48,35 +49,112 @@ def generate(
         IncompatibleError, Damaged: a motion does not belong to this backbone, or is not whole.
         UsageError, Diverged, OutOfMemory: see there.
     """
+    with following(backbone, deltas, subjects, level=level) as draw:
+        return draw(
+            prompt,
+            noise=noise,
+            steps=steps,
+            guidance=guidance,
+            negative=negative,
+            seed=seed,
+            progress=progress,
+        )
+
+
+@contextmanager
+def following(
+    backbone: Backbone,
+    deltas: Sequence[tuple[Delta, float]] = (),
+    subjects: Sequence[tuple[Lora, float]] = (),
+    *,
+    level: str = "auto",
+) -> Iterator[Callable[..., Clip]]:
+    """`generate` with these motions and subjects, which are put into the network once for many videos.
+
+    Yields a function of the prompt and of the rest of what `generate` takes. Raises as that does.
+    """
+    with device.memory_explained(_TASK), _Changed(backbone, deltas, subjects) as changed:
+        changed.place(offloaded=level == "low")
+        yield partial(_drawn, changed, level)
+
+
+class _Changed:
+    """The network with motions and subjects in it, on the device or but for one block at a time off it.
+
+    Its weights have to be changed where they are, so that goes along with moving them.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        deltas: Sequence[tuple[Delta, float]],
+        subjects: Sequence[tuple[Lora, float]],
+    ) -> None:
+        self.backbone, self.deltas, self._subjects = backbone, deltas, subjects
+        self._stack, self._offloaded, self._entered = ExitStack(), False, False
+
+    def __enter__(self) -> _Changed:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def place(self, *, offloaded: bool) -> None:
+        """Be there. Raises as `delta.worn` and `delta.attached` do."""
+        if self._entered and offloaded is self._offloaded:
+            return
+        self._stack.close()
+        self._entered = False
+        with ExitStack() as stack:
+            if offloaded:
+                stack.enter_context(self.backbone.offloaded())
+            stack.enter_context(worn(self.backbone, self._subjects))
+            stack.enter_context(attached(self.backbone, self.deltas))
+            self._stack, self._offloaded, self._entered = stack.pop_all(), offloaded, True
+
+
+def _drawn(
+    changed: _Changed,
+    asked: str,
+    prompt: str,
+    *,
+    noise: str | None,
+    steps: int,
+    guidance: float,
+    negative: str,
+    seed: int,
+    progress: Watcher | None,
+) -> Clip:
+    """What the network as it is now makes of ``prompt``; the motions in it give noise and words."""
+    backbone, deltas = changed.backbone, changed.deltas
+    first = deltas[0][0] if deltas else None
+    chosen = noise or (first.noise if first else "random")
+    start = start_of(backbone, chosen, first.start_noise if first else None, seed)
+    said = [token for delta, _ in deltas if (token := tokens.of(delta.card))]
 
     def made(level: str) -> Clip:
-        placed = backbone.offloaded() if level == "low" else nullcontext()
-        with placed, worn(backbone, subjects), attached(backbone, deltas):
-            first = deltas[0][0] if deltas else None
-            chosen = noise or (first.noise if first else "random")
-            start = start_of(backbone, chosen, first.start_noise if first else None, seed)
-            said = [token for delta, _ in deltas if (token := tokens.of(delta.card))]
-            vectors = {
-                word: value
-                for delta, strength in deltas
-                for word, value in delta.vectors(backbone, strength).items()
-            }
-            embed = partial(backbone.embed_with, vectors=vectors) if vectors else backbone.embed
-            return denoised(
-                backbone,
-                embed([tokens.spoken(prompt, said)]),
-                embed([tokens.spoken(negative, said)]),
-                start,
-                steps=steps,
-                guidance=guidance,
-                together=level == "high",
-                progress=progress,
-            )
+        changed.place(offloaded=level == "low")
+        vectors = {
+            word: value
+            for delta, strength in deltas
+            for word, value in delta.vectors(backbone, strength).items()
+        }
+        embed = partial(backbone.embed_with, vectors=vectors) if vectors else backbone.embed
+        return denoised(
+            backbone,
+            embed([tokens.spoken(prompt, said)]),
+            embed([tokens.spoken(negative, said)]),
+            start,
+            steps=steps,
+            guidance=guidance,
+            together=level == "high",
+            progress=progress,
+        )
 
     def peak(level: str) -> int:
         return costs.generating(backbone.blueprint, level, guidance=guidance).peak
 
-    return memory.spent("generate this video", level, backbone, peak, made)
+    return memory.spent(_TASK, asked, backbone, peak, made)
 
 
 def denoised(

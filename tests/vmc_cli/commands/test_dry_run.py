@@ -55,7 +55,7 @@ def test_videos_are_counted_without_weights_too(run: Run, here: Path, machine: N
     assert found["parameters"] == 1_276_658_564
     assert found["trained_parameters"] == found["trained_layers"] == found["file_bytes"] == 0
     assert (found["memory"], found["fits"]) == ("high", True)
-    assert found["videos"] == ["boat.mp4"]
+    assert found["videos"] == [{"prompt": "a boat", "seed": 0, "target": "boat.mp4"}]
     assert not list(here.iterdir())
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tests.vmc_cli.conftest import fingerprint
-from tests.vmc_cli.motions.conftest import CLIP, RECIPE, generated, learned
-from vmc_cli import terminal, training
+from tests.vmc_cli.motions.conftest import CAT, CLIP, RECIPE, generated, learned
+from vmc_cli import motions, terminal, training
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.costs import LEVELS
 from vmc_cli.errors import OutOfMemory
@@ -103,3 +103,27 @@ def test_a_clip_of_another_motion_is_learned_from_at_each_level(tiny_backbone):
     others = [(dataclasses.replace(CLIP, frames=CLIP.frames[::-1].copy()), "a dog is running")]
     first, second = (learned(tiny_backbone, others=others, level=level) for level in ("high", "low"))
     assert same(first, second)
+
+
+def test_the_next_video_is_made_although_memory_ran_out_for_the_one_before(
+    exact_backbone, monkeypatch, capfd
+):
+    terminal.prepare()
+    delta = learned(exact_backbone)
+    before = fingerprint(exact_backbone.network)
+    wanted = [generated(exact_backbone, deltas=[(delta, 1.0)], seed=seed).astype(int) for seed in (1, 2)]
+    original, asked = exact_backbone.predict, []
+
+    def short(*arguments):
+        asked.append(arguments)
+        if len(asked) <= 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(*arguments)
+
+    monkeypatch.setattr(exact_backbone, "predict", short)
+    options = {"steps": 2, "guidance": 7.5, "negative": "", "noise": None, "progress": None}
+    with motions.following(exact_backbone, [(delta, 1.0)]) as draw:
+        made = [draw(CAT, seed=seed, **options).frames for seed in (1, 2)]
+    assert all(np.abs(one - other).max() <= 1 for one, other in zip(made, wanted, strict=True))
+    assert "going on at low" in capfd.readouterr().err
+    assert fingerprint(exact_backbone.network) == before
