@@ -5,9 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vmc_cli import device
 from vmc_cli.backbones.base import CLEAN, Backbone
 from vmc_cli.errors import Diverged
 from vmc_cli.watching import Unwatched, Watcher
+
+SETTLED = 0.6
+"""Of the noising: above it is decided what moves where, and fresh noise would undo a motion's own."""
+
+_FRESH = 1 << 32  # beside a seed: what is drawn from the seed itself is the start noise
 
 
 @torch.no_grad()
@@ -20,6 +26,8 @@ def sample(
     guidance: float | None,
     negative_embedding: Tensor | None,
     together: bool = True,
+    eta: float = 0.0,
+    seed: int = 0,
     progress: Watcher | None = None,
 ) -> Tensor:
     """Denoise ``start`` (1, C, F, h, w) into the latents of a video for ``embedding`` (1, L, D), by DDIM.
@@ -27,6 +35,8 @@ def sample(
     ``guidance`` scales the step from the prediction for ``negative_embedding`` to that for ``embedding``
     (classifier-free guidance). With 1 or None there is none, nor without ``negative_embedding``, and steps
     take half the time. Unless ``together``, the two are computed one after the other, in half the memory.
+    With ``eta`` above 0, fresh noise by ``seed`` replaces some of the old (`Schedule.renewal`) from `SETTLED`
+    on, so that a network's errors do not add up.
 
     Raises:
         Diverged: the latents are not finite.
@@ -35,13 +45,17 @@ def sample(
     if guidance is None or guidance == 1:
         negative_embedding = None
     latents = start.to(backbone.device, torch.float32)
+    generator = device.generator(seed + _FRESH)
     progress.stage("Generating", steps)
     for t, to in _transitions(backbone, steps):
         prediction = guided(
             backbone, latents, t, embedding, negative_embedding, scale=guidance or 1.0, together=together
         )
-        scale, share = backbone.schedule.transfer(t, to)
+        settled = t <= SETTLED * backbone.schedule.train_timesteps
+        scale, share, fresh = backbone.schedule.renewal(t, to, eta if settled else 0.0)
         latents = scale * latents + share * prediction
+        if fresh:
+            latents = latents + fresh * torch.randn(latents.shape, generator=generator).to(latents.device)
         progress.step()
     return _finite(latents)
 

@@ -6,7 +6,7 @@ import torch
 from vmc_cli.backbones.base import CLEAN, Schedule
 from vmc_cli.device import generator
 from vmc_cli.errors import Diverged, Stopped, UsageError
-from vmc_cli.sampling import invert, sample
+from vmc_cli.sampling import SETTLED, invert, sample
 
 SHAPE = (1, 4, 3, 4, 4)
 
@@ -156,3 +156,34 @@ def test_a_real_network_gives_the_same_video_twice_and_inverts_nearly(exact_back
     noise = invert(exact_backbone, video, steps=100)
     back = plain(exact_backbone, noise, 100)
     assert (back - video).abs().mean() < 0.1 * video.abs().mean()
+
+
+def watched(start, seed, eta):
+    """All latents on the way, and the video at the end."""
+    backbone = Oracle(predict=lambda latents, t, context: seen.append((t, latents.clone())) or 0.5 * latents)
+    seen = []
+    context = backbone.embed(["a cat"])
+    made = sample(
+        backbone, context, start, steps=20, guidance=None, negative_embedding=None, eta=eta, seed=seed
+    )
+    return seen, made
+
+
+def test_fresh_noise_is_decided_by_the_seed_and_is_not_the_start_noise(start):
+    _, plain_video = watched(start, 1, 0.0)
+    assert torch.equal(watched(start, 2, 0.0)[1], plain_video)
+    first = watched(start, 1, 1.0)[1]
+    assert torch.equal(watched(start, 1, 1.0)[1], first)
+    assert not torch.equal(watched(start, 2, 1.0)[1], first)
+    assert not torch.equal(first, plain_video)
+    nothing = torch.zeros_like(start)
+    seen, _ = watched(nothing, 3, 1.0)
+    fresh = next(latents for _, latents in seen if latents.any())
+    own = torch.randn(SHAPE, generator=generator(3))
+    assert torch.nn.functional.cosine_similarity(fresh.flatten(), own.flatten(), dim=0).abs() < 0.5
+
+
+def test_while_it_is_decided_what_moves_where_no_noise_is_renewed(start):
+    plainly, renewed = watched(start, 1, 0.0)[0], watched(start, 1, 1.0)[0]
+    same = [t for (t, a), (_, b) in zip(plainly, renewed, strict=True) if torch.equal(a, b)]
+    assert min(same) <= SETTLED * 1000 < min(t for t in same if t != min(same))

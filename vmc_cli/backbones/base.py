@@ -104,9 +104,20 @@ class Schedule:
 
         This is DDIM without randomness (arXiv 2010.02502, eq. 12). Solved for ``x_t`` it is DDIM inversion.
         """
-        clean = self.signal[to] * self.of_eps[t] - self.noise[to] * self.of_clean[t]
-        mixed = self.noise[to] * self.signal[t] - self.signal[to] * self.noise[t]
-        return float(clean / self._determinant[t]), float(mixed / self._determinant[t])
+        scale, share, _ = self.renewal(t, to, 0.0)
+        return scale, share
+
+    def renewal(self, t: int, to: int, eta: float) -> tuple[float, float, float]:
+        """As `transfer`, with (a, b, c): ``c`` times fresh noise takes the place of some of the old.
+
+        How much is up to ``eta`` (arXiv 2010.02502, eq. 16): 0 for none, 1 for as much as DDPM takes.
+        """
+        gone = (1 - (self.signal[t] / self.signal[to]).square()).clamp_min(0).sqrt()
+        fresh = eta * gone * self.noise[to] / self.noise[t]
+        kept = (self.noise[to].square() - fresh.square()).clamp_min(0).sqrt()
+        clean = self.signal[to] * self.of_eps[t] - kept * self.of_clean[t]
+        mixed = kept * self.signal[t] - self.signal[to] * self.noise[t]
+        return float(clean / self._determinant[t]), float(mixed / self._determinant[t]), float(fresh)
 
 
 def _like(values: Tensor, latents: Tensor) -> Tensor:

@@ -99,6 +99,7 @@ ROWS: tuple[Spec, ...] = (
         summary="small sprites on painted places, made for learning motions on a laptop; comes with vmc",
         advice="sprites draws emoji-like things only: for real footage choose another backbone.",
         recipes=MappingProxyType({"vmc": {"learning_rate": 5e-4, "rank": 16}}),
+        eta=1.0,  # without, its small errors add up to shapes that nobody can name
         reconstruction_floor=23.7,  # its own world lies at 24 to 28 dB, real footage mostly at 16 to 23
     ),
     Spec(

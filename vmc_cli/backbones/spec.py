@@ -41,6 +41,7 @@ class Spec:
     generating with them at least. ``recipes`` holds, by method, the numbers that suit this model better than
     the paper's.
     ``reconstruction_floor`` (dB) is what `motions.reconstruction` gives for clips that it can draw.
+    ``eta`` is how much fresh noise it wants while it draws (see `sampling.sample`).
     """
 
     name: str
@@ -56,6 +57,7 @@ class Spec:
     memory_gib: Mapping[str, float] = field(default_factory=lambda: NOTHING, hash=False)
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: NOTHING, hash=False)
     reconstruction_floor: float | None = None
+    eta: float = 0.0
 
     @property
     def origins(self) -> tuple[Origin, ...]:

@@ -35,6 +35,7 @@ class Wish:
     steps: options.SamplingSteps = SAMPLING_STEPS
     guidance: options.Guidance = GUIDANCE
     negative: options.Negative = ""
+    eta: options.Eta = None
     seed: options.Seed = 0
     count: options.Count = 1
     out: options.Out = None
@@ -65,6 +66,8 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
     wanted = [checks.worded("prompt", each) for each in ([prompt] if isinstance(prompt, str) else prompt)]
     checks.finite("--guidance", wish.guidance)
     checks.finite("--strength", wish.strength)
+    if wish.eta is not None and not 0 <= wish.eta <= 1:
+        raise UsageError(f"--eta {wish.eta:g} is not possible.", "Write a number from 0 to 1.")
     if wish.noise is not None and wish.noise not in NOISES:
         raise UsageError(f"No start noise is called {wish.noise!r}.", f"Choose one of {', '.join(NOISES)}.")
     checks.among("--memory", wish.memory, options.MEMORY)
@@ -107,6 +110,7 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
                 guidance=wish.guidance,
                 negative=wish.negative,
                 seed=video.seed,
+                eta=wish.eta,
                 progress=Progress(),
             )
             facts = _facts(plan, video, noise)
@@ -147,6 +151,7 @@ def _facts(plan: Plan, video: Video, noise: str) -> dict[str, Any]:
         "noise": noise,
         "steps": wish.steps,
         "guidance": wish.guidance,
+        "eta": plan.spec.eta if wish.eta is None else wish.eta,
         "negative": wish.negative,
         "backbone": plan.spec.name,
         "version": vmc_cli.__version__,

@@ -241,6 +241,14 @@ SamplingSteps = Annotated[int, typer.Option("--steps", min=1, max=1000, metavar=
 Guidance = Annotated[
     float, typer.Option("--guidance", metavar="X", help="How strictly the prompt is followed.")
 ]
+Eta = Annotated[
+    float | None,
+    typer.Option(
+        "--eta",
+        metavar="X",
+        help="How much fresh noise is added while details are drawn, 0 to 1.  [default: the backbone's own]",
+    ),
+]
 Negative = Annotated[str, typer.Option("--negative", metavar="TEXT", help="What should not be seen.")]
 Count = Annotated[
     int, typer.Option("--count", min=1, max=1000, metavar="N", help="How many videos, a seed each.")

@@ -34,6 +34,7 @@ def generate(
     guidance: float = GUIDANCE,
     negative: str = "",
     seed: int = 0,
+    eta: float | None = None,
     level: str = "auto",
     progress: Watcher | None = None,
 ) -> Clip:
@@ -43,7 +44,7 @@ def generate(
 
     It starts from ``noise`` (see `noise.start_noise`; by default what the first motion's method starts from,
     without a motion random), made from the first motion; where that was learned from several clips, the seed
-    chooses one. ``level`` is that of memory (`costs.LEVELS`), or "auto".
+    chooses one. ``eta`` is that of `sampling.sample`, by default the backbone's own. ``level`` is that of memory (`costs.LEVELS`), or "auto".
 
     Raises:
         IncompatibleError, Damaged: a motion does not belong to this backbone, or is not whole.
@@ -57,6 +58,7 @@ def generate(
             guidance=guidance,
             negative=negative,
             seed=seed,
+            eta=eta,
             progress=progress,
         )
 
@@ -123,6 +125,7 @@ def _drawn(
     guidance: float,
     negative: str,
     seed: int,
+    eta: float | None,
     progress: Watcher | None,
 ) -> Clip:
     """What the network as it is now makes of ``prompt``; the motions in it give noise and words."""
@@ -148,6 +151,8 @@ def _drawn(
             steps=steps,
             guidance=guidance,
             together=level == "high",
+            seed=seed,
+            eta=eta,
             progress=progress,
         )
 
@@ -166,6 +171,8 @@ def denoised(
     steps: int,
     guidance: float = GUIDANCE,
     together: bool = True,
+    seed: int = 0,
+    eta: float | None = None,
     progress: Watcher | None = None,
 ) -> Clip:
     """What the network as it is now makes of a prompt's ``embedding`` (1, L, D) and the noise ``start``."""
@@ -177,6 +184,8 @@ def denoised(
         guidance=guidance,
         negative_embedding=negative,
         together=together,
+        eta=backbone.spec.eta if eta is None else eta,
+        seed=seed,
         progress=progress,
     )
     return Clip(backbone.decode(latents), backbone.spec.fps)

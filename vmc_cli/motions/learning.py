@@ -87,9 +87,14 @@ def learn(
                 start = start_of(backbone, recipe.noise_for(len(latents)), inverted, seed)
                 with torch.no_grad():
                     said = words.embedding() if words else embedding
-                together = level == "high"
                 video = denoised(
-                    backbone, said, backbone.embed([""]), start, steps=PREVIEW_STEPS, together=together
+                    backbone,
+                    said,
+                    backbone.embed([""]),
+                    start,
+                    steps=PREVIEW_STEPS,
+                    together=level == "high",
+                    seed=seed,
                 )
                 preview.show(done, video)
 

@@ -27,7 +27,8 @@ def test_noising_and_targets_are_those_of_diffusers(kind):
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
-def test_a_transfer_is_a_step_of_diffusers_ddim(kind):
+@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
+def test_a_renewal_is_a_step_of_diffusers_ddim_with_fresh_noise(kind, eta):
     from diffusers import DDIMScheduler
 
     theirs = DDIMScheduler(
@@ -41,10 +42,20 @@ def test_a_transfer_is_a_step_of_diffusers_ddim(kind):
     grid = ours.grid(50)
     assert grid == theirs.timesteps.tolist()
     noisy, prediction = torch.randn(1, 4, 2, 5, 5), torch.randn(1, 4, 2, 5, 5)
+    fresh = torch.randn(noisy.shape)
     for t, to in zip(grid, [*grid[1:], CLEAN], strict=True):
-        scale, share = ours.transfer(t, to)
-        expected = theirs.step(prediction, t, noisy).prev_sample
-        torch.testing.assert_close(scale * noisy + share * prediction, expected, rtol=1e-4, atol=1e-4)
+        scale, share, added = ours.renewal(t, to, eta)
+        expected = theirs.step(prediction, t, noisy, eta=eta, variance_noise=fresh).prev_sample
+        found = scale * noisy + share * prediction + added * fresh
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_transfer_is_a_renewal_without_fresh_noise_also_to_more_noise():
+    ours = schedule()
+    for to in (CLEAN, 10, 500, 999):
+        scale, share, added = ours.renewal(500, to, 0.0)
+        assert (scale, share) == ours.transfer(500, to)
+        assert added == 0
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
