@@ -44,7 +44,8 @@ def generate(
 
     It starts from ``noise`` (see `noise.start_noise`; by default what the first motion's method starts from,
     without a motion random), made from the first motion; where that was learned from several clips, the seed
-    chooses one. ``eta`` is that of `sampling.sample`, by default the backbone's own. ``level`` is that of memory (`costs.LEVELS`), or "auto".
+    chooses one. ``eta`` is that of `sampling.sample`, by default the backbone's own. ``level`` is that of
+    memory (`costs.LEVELS`), or "auto".
 
     Raises:
         IncompatibleError, Damaged: a motion does not belong to this backbone, or is not whole.
