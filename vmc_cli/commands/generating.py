@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,17 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import vmc_cli
-from registry import names
 from registry.card import Card
 from registry.errors import Exists
 from registry.store import Store
-from vmc_cli import backbones, lora, prompts, terminal, tokens
+from vmc_cli import backbones, prompts, terminal, tokens
 from vmc_cli.backbones import Spec, folders
-from vmc_cli.commands import options
+from vmc_cli.commands import casting, options
+from vmc_cli.commands.casting import Cast
 from vmc_cli.errors import ExistsError, IncompatibleError, UsageError
-from vmc_cli.lora import Lora
 from vmc_cli.progress import Progress
-from vmc_cli.recipes import GUIDANCE, NOISES, SAMPLING_STEPS
+from vmc_cli.recipes import GUIDANCE, NOISES, SAMPLING_STEPS, SUBJECT
 
 if TYPE_CHECKING:
     from vmc_cli.clip import Clip
@@ -55,7 +53,7 @@ class Plan:
     spec: Spec
     motions: tuple[tuple[str, float], ...]
     targets: tuple[Path, ...]
-    subjects: tuple[tuple[Lora, float], ...] = ()
+    cast: Cast
 
 
 def planned(wish: Wish, prompt: str, *, motions: Sequence[str], backbone: str | None) -> Plan:
@@ -69,17 +67,17 @@ def planned(wish: Wish, prompt: str, *, motions: Sequence[str], backbone: str | 
     if wish.noise is not None and wish.noise not in NOISES:
         raise UsageError(f"No start noise is called {wish.noise!r}.", f"Choose one of {', '.join(NOISES)}.")
     options.sheet(wish.sheet, force=wish.force)
-    named = with_strengths(motions, wish.strength)
+    named = casting.with_strengths(motions, wish.strength)
+    files, others = casting.divided(wish.subject or ())
+    learned = casting.with_strengths(others, 1.0, SUBJECT)
     if wish.noise not in (None, "random") and not named:
         raise UsageError(f"The noise {wish.noise} is made from a motion.", "Name one with --motion.")
-    store = Store.default()
-    cards = [store.card(name) for name, _ in named]
+    cards = [casting.card_of(name) for name, _ in named]
+    cards += [casting.card_of(name, SUBJECT) for name, _ in learned]
     spec = agreed_spec(backbone, cards)
-    tokens.agreed(prompt, cards)
-    targets = _targets(wish, prompt)
-    return Plan(
-        wish, prompt, spec, named, targets, tuple(_subject(text, spec) for text in wish.subject or ())
-    )
+    cast = casting.cast(learned, files, spec, cards)
+    tokens.agreed(prompt, cards, [(each.name, each.token) for each in cast.inversions])
+    return Plan(wish, prompt, spec, named, _targets(wish, prompt), cast)
 
 
 def carry_out(plan: Plan, *, as_json: bool) -> None:
@@ -88,10 +86,9 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
     from vmc_cli.delta import Delta
 
     wish, store = plan.wish, Store.default()
-    for subject, _ in plan.subjects:
-        _warn_if_partial(subject)
-    deltas = [(Delta.load(store, name), strength) for name, strength in plan.motions]
-    noise = wish.noise or (deltas[0][0].noise if deltas else "random")
+    casting.warn_if_partial(plan.cast)
+    deltas = [(Delta.load(store, name), strength) for name, strength in (*plan.motions, *plan.cast.learned)]
+    noise = wish.noise or (deltas[0][0].noise if plan.motions else "random")
     backbone = backbones.load(plan.spec)
     rows = [(delta.preview, f"learned: {delta.card.prompt_used}") for delta, _ in deltas]
     for number, target in enumerate(plan.targets):
@@ -100,7 +97,8 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
             backbone,
             plan.prompt,
             deltas=deltas,
-            subjects=plan.subjects,
+            loras=plan.cast.loras,
+            inversions=plan.cast.inversions,
             noise=noise,
             steps=wish.steps,
             guidance=wish.guidance,
@@ -120,8 +118,8 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
         }
         # What the video remembers of how it was made; no paths, as it may be shown to others.
         worded = " ".join(f"{name}:{strength:g}" for name, strength in plan.motions)
-        if plan.subjects:
-            facts["subjects"] = " ".join(f"{each.name}:{strength:g}" for each, strength in plan.subjects)
+        if subjects := plan.cast.worded():
+            facts["subjects"] = subjects
         path = _write(
             video, target, plan.wish, {"motions": worded, **{key: str(facts[key]) for key in facts}}
         )
@@ -135,48 +133,6 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
         _write_sheet(rows, wish.sheet, wish.force)
 
 
-def with_strengths(motions: Sequence[str], strength: float) -> tuple[tuple[str, float], ...]:
-    """Name and strength of motions, each NAME or NAME:STRENGTH. Raises BadName, UsageError (twins too)."""
-    named = tuple(_with_strength(text, strength) for text in motions)
-    if len({name for name, _ in named}) < len(named):
-        raise UsageError("A motion is named twice.", "Name it once, with the strength that you want.")
-    return named
-
-
-def _with_strength(text: str, strength: float) -> tuple[str, float]:
-    """The name and strength in NAME:STRENGTH; in NAME alone it is `strength`. Raises UsageError, BadName."""
-    name, colon, number = text.partition(":")
-    if not colon:
-        return names.check(name), strength
-    try:
-        given = float(number)
-    except ValueError:
-        given = math.nan
-    if not math.isfinite(given):
-        raise UsageError(f"{text!r} has no strength after the colon.", f"Write {names.check(name)}:0.8")
-    return names.check(name), given
-
-
-def _subject(text: str, spec: Spec) -> tuple[Lora, float]:
-    """The LoRA in FILE.safetensors or FILE.safetensors:STRENGTH, as far as it belongs to this backbone."""
-    file, number = text, "1"
-    if not text.endswith(lora.SUFFIX):
-        file, _, number = text.rpartition(":")
-    try:
-        strength = float(number)
-    except ValueError:
-        strength = math.nan
-    if not file.endswith(lora.SUFFIX) or not math.isfinite(strength):
-        raise UsageError(f"{text!r} is no subject.", f"Write FILE{lora.SUFFIX} or FILE{lora.SUFFIX}:0.8")
-    return lora.read(Path(file)).matched(backbones.weight_shapes(spec)), strength
-
-
-def _warn_if_partial(subject: Lora) -> None:
-    if subject.others:
-        count, some = len(subject.others), ", ".join(subject.others[:3])
-        terminal.warn(f"{subject.name}: {len(subject.factors)} layers are used, {count} keys are not: {some}")
-
-
 def agreed_spec(asked: str | None, cards: Sequence[Card]) -> Spec:
     """The backbone that was asked for, else the motions' own, else the default; all must agree.
 
@@ -186,17 +142,17 @@ def agreed_spec(asked: str | None, cards: Sequence[Card]) -> Spec:
     for card in cards:
         if card.backbone != own:
             raise IncompatibleError(
-                f"The motions {cards[0].name} and {card.name} were learned on {own} and {card.backbone}.",
+                f"{cards[0].name} and {card.name} were learned on {own} and {card.backbone}.",
                 "Learn one of them again on the other's backbone.",
             )
     if asked is None and cards and folders.is_own(own):
         raise IncompatibleError(
-            f"The motion {cards[0].name} was learned on a model of your own, {own}.",
+            f"The {cards[0].kind} {cards[0].name} was learned on a model of your own, {own}.",
             "Say where its folder is: --backbone FOLDER",
         )
     if asked is None and cards and own not in backbones.BACKBONES:
         raise IncompatibleError(
-            f"The motion {cards[0].name} was learned on the backbone {own}, which this vmc does not know.",
+            f"{cards[0].name} was learned on the backbone {own}, which this vmc does not know.",
             "vmc backbones lists those it knows.",
         )
     spec = backbones.find(asked or own)

@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from vmc_cli.commands import learning, options, planning
+from vmc_cli.errors import UsageError
+from vmc_cli.recipes import SUBJECT
+
+Subject = Annotated[
+    bool,
+    typer.Option(
+        "--subject", help="Learn what is to be seen, not how it moves: each CLIP is a picture of it."
+    ),
+]
+WithMotion = Annotated[
+    str | None,
+    typer.Option(
+        "--with-motion",
+        metavar="NAME",
+        autocompletion=options.motion_names,
+        help="For a subject: a motion that acts meanwhile, so that both fit together.",
+    ),
+]
 
 
 @options.spread
@@ -11,16 +33,27 @@ def command(
     *,
     prompt: options.Prompt,
     backbone: options.Backbone = options.DEFAULT_BACKBONE,
-    method: options.Method = "vmc",
+    method: options.Method = None,
+    subject: Subject = False,
+    with_motion: WithMotion = None,
     wish: planning.Wish,
     dry_run: options.DryRun = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Learn a motion from a clip.
+    """Learn a motion from a clip, or a subject from pictures.
 
     The motion's name is printed. Say with --prompt what happens in the clip. Where it happens is stripped
     from the prompt, so that the motion can be put anywhere else.
     """
-    plan = planning.planned(wish, prompt, clips=clips, backbone=backbone, method=method)
+    plan = planning.planned(
+        wish,
+        prompt,
+        clips=clips,
+        backbone=backbone,
+        method=method or (SUBJECT if subject else "vmc"),
+        with_motion=with_motion,
+    )
+    if subject and plan.recipe.learns != SUBJECT:
+        raise UsageError(f"The method {plan.recipe.method} learns no subjects.", "Leave out --method.")
     learning.carry_out(plan, dry_run=dry_run, as_json=json)

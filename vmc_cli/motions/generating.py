@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -11,11 +11,12 @@ from torch import Tensor
 from vmc_cli import device, tokens
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.clip import Clip
-from vmc_cli.delta import Delta, attached, worn
+from vmc_cli.delta import Delta, attached, from_raw, worn
 from vmc_cli.lora import Lora
 from vmc_cli.noise import start_noise
-from vmc_cli.recipes import GUIDANCE, SAMPLING_STEPS
+from vmc_cli.recipes import GUIDANCE, MOTION, SAMPLING_STEPS
 from vmc_cli.sampling import sample
+from vmc_cli.textual_inversion import TextualInversion
 from vmc_cli.watching import Watcher
 
 PREVIEW_STEPS = 10  # of denoising while learning, which waits for them
@@ -26,7 +27,8 @@ def generate(
     prompt: str,
     *,
     deltas: Sequence[tuple[Delta, float]] = (),
-    subjects: Sequence[tuple[Lora, float]] = (),
+    loras: Sequence[tuple[Lora, float]] = (),
+    inversions: Sequence[TextualInversion] = (),
     noise: str | None = None,
     steps: int = SAMPLING_STEPS,
     guidance: float = GUIDANCE,
@@ -36,7 +38,8 @@ def generate(
 ) -> Clip:
     """A video of ``prompt`` that follows each of ``deltas`` with its strength. Same seed, same pixels.
 
-    ``subjects`` are LoRA files that were matched with this backbone, with a strength each.
+    ``deltas`` are motions and learned subjects, ``loras`` files that were matched with this backbone, with a
+    strength each; ``inversions`` are words from elsewhere, of its text encoder's width.
 
     It starts from ``noise`` (see `noise.start_noise`; by default what the first motion's method starts from,
     without a motion random), made from the first motion; where that was learned from several clips, the seed
@@ -47,26 +50,35 @@ def generate(
         UsageError, Diverged, OutOfMemory: see there.
     """
     explained = device.memory_explained("generate this video")
-    with explained, worn(backbone, subjects), attached(backbone, deltas):
-        first = deltas[0][0] if deltas else None
+    with explained, worn(backbone, loras), attached(backbone, deltas):
+        first = next((delta for delta, _ in deltas if delta.card.kind == MOTION), None)
         chosen = noise or (first.noise if first else "random")
         start = start_of(backbone, chosen, first.start_noise if first else None, seed)
-        said = [token for delta, _ in deltas if (token := tokens.of(delta.card))]
-        vectors = {
-            word: value
-            for delta, strength in deltas
-            for word, value in delta.vectors(backbone, strength).items()
-        }
-        embed = partial(backbone.embed_with, vectors=vectors) if vectors else backbone.embed
+        read = reader(backbone, deltas, inversions)
         return denoised(
             backbone,
-            embed([tokens.spoken(prompt, said)]),
-            embed([tokens.spoken(negative, said)]),
+            read(prompt),
+            read(negative),
             start,
             steps=steps,
             guidance=guidance,
             progress=progress,
         )
+
+
+def reader(
+    backbone: Backbone,
+    deltas: Sequence[tuple[Delta, float]],
+    inversions: Sequence[TextualInversion] = (),
+) -> Callable[[str], Tensor]:
+    """What embeds a prompt, (1, L, D), each token said as its word, with the vectors learned for it."""
+    said = [token for delta, _ in deltas if (token := tokens.of(delta.card))]
+    said += [each.token for each in inversions]
+    vectors = {each.token.word: from_raw(each.vectors).float() for each in inversions}
+    for delta, strength in deltas:
+        vectors |= delta.vectors(backbone, strength)
+    embed = partial(backbone.embed_with, vectors=vectors) if vectors else backbone.embed
+    return lambda prompt: embed([tokens.spoken(prompt, said)])
 
 
 def denoised(

@@ -1,0 +1,160 @@
+"""Learning a token stops when other subjects lose their looks, and the best so far is kept."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from tests.vmc_cli.conftest import SIZE, fingerprint, write_tiny_clip
+from tests.vmc_cli.test_motions import clip
+from tests.vmc_cli.test_training import Watched
+from vmc_cli import motions
+from vmc_cli.backbones.sprites import world
+from vmc_cli.backbones.sprites.drawing import render
+from vmc_cli.checkpoints import Checkpoint
+from vmc_cli.clip import Clip
+from vmc_cli.errors import Stopped, UsageError
+from vmc_cli.evaluation import appearance, likeness
+from vmc_cli.evaluation.appearance import Looks
+from vmc_cli.motions import Footage, learn, stopping
+from vmc_cli.recipes import RECIPES
+from vmc_cli.tokens import Token
+
+HELD_OUT = stopping.SUBJECTS
+TOKEN = Token("V*", "pll")
+RECIPE = RECIPES["token"].adjusted(
+    {"steps": 10, "rank": 2, "inversion_steps": 1, "augmented": 0, "early_stop": True, "learning_rate": 1e-2}
+)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr(stopping, "PREVIEW_STEPS", 1)
+    monkeypatch.setattr(stopping, "SUBJECTS", ("panda", "car"))
+    monkeypatch.setattr(stopping, "CHECKS", 5)  # every second step
+
+
+class Judge:
+    """Gives the scores in turn, each for both videos of a check."""
+
+    def __init__(self, *scores):
+        self.scores, self.asked = list(scores), []
+
+    def looks(self, floor=0.5):
+        return Looks(self.score, floor)
+
+    def score(self, video, subject):
+        assert video.frames.shape == (4, SIZE, SIZE, 3)
+        self.asked.append(subject)
+        return self.scores[(len(self.asked) - 1) // 2]
+
+
+def learned(backbone, looks, recipe=RECIPE, **options):
+    footage = Footage.of(backbone, [clip(1)], token=TOKEN)
+    wishes = {"name": "v", "prompt": "a person doing the V*", "recipe": recipe, "seed": 0, **options}
+    return learn(backbone, footage, looks=looks, **wishes)
+
+
+def same(one, other):
+    return one.tensors.keys() == other.tensors.keys() and all(
+        torch.equal(one.tensors[key], other.tensors[key]) for key in one.tensors
+    )
+
+
+# The first score is that of the untaught network.
+@pytest.mark.parametrize(
+    ("scores", "steps", "score", "checks"),
+    [
+        ((1, 0.9, 0.8, 0.4), 4, 0.8, 4),
+        ((1, 0.4), 2, 0.4, 2),
+        ((1, 0.9, 0.6, 0.7, 0.6, 0.5), 10, 0.5, 6),
+        ((1, 0.9, 0.6, 0.7, 0.6, 0.4), 8, 0.6, 6),
+    ],
+)
+def test_what_is_kept_is_what_was_learned_by_the_last_good_step(tiny_backbone, scores, steps, score, checks):
+    before, judge = fingerprint(tiny_backbone.network), Judge(*scores)
+    found = learned(tiny_backbone, judge.looks())
+    assert (found.card.steps, found.card.extra["appearance_score"]) == (steps, score)
+    assert judge.asked == ["panda", "car"] * checks
+    assert fingerprint(tiny_backbone.network) == before
+    expected = learned(tiny_backbone, None, RECIPE.adjusted({"early_stop": False, "steps": steps}))
+    assert same(found, expected)
+    assert found.card.loss == expected.card.loss
+
+
+@pytest.mark.parametrize("stop", [4, 5, 6, 7])
+def test_a_resumed_run_keeps_what_an_uninterrupted_one_keeps(tiny_backbone, tmp_path, stop):
+    def scores(done):
+        return {0: 1.0, 2: 0.9, 4: 0.8, 6: 0.2}[done]
+
+    whole = learned(tiny_backbone, Judge(*map(scores, (0, 2, 4, 6))).looks())
+    checkpoint = Checkpoint(tmp_path / "v", every=1)
+    first = Judge(*map(scores, (0, 2, 4, 6)))
+    with pytest.raises(Stopped):  # one step of the bar is the inversion's
+        learned(tiny_backbone, first.looks(), checkpoint=checkpoint, progress=Watched(stop_after=stop))
+    left = [each for each in (2, 4, 6) if each >= stop - 1]
+    again = Judge(*map(scores, (0, *left)))
+    resumed = learned(tiny_backbone, again.looks(), checkpoint=Checkpoint(tmp_path / "v", resume=True))
+    assert same(resumed, whole)
+    assert (resumed.card.steps, resumed.card.loss) == (whole.card.steps, whole.card.loss)
+
+
+def test_a_model_that_cannot_be_judged_learns_nothing(tiny_backbone, monkeypatch):
+    def refused(*_, **__):
+        raise AssertionError("it learns")
+
+    monkeypatch.setattr(motions.learning, "train", refused)
+    with pytest.raises(UsageError, match=r"falls to 0\.5; it is 0\.100 before"):
+        learned(tiny_backbone, Judge(0.1).looks())
+    with pytest.raises(UsageError, match="judges looks"):
+        learned(tiny_backbone, None)
+
+
+def test_a_word_that_learns_too_is_judged_as_it_is_then(tiny_backbone, monkeypatch):
+    seen = []
+    original = stopping.denoised
+
+    def watched(backbone, embedding, *arguments, **options):
+        seen.append(embedding.clone())
+        return original(backbone, embedding, *arguments, **options)
+
+    monkeypatch.setattr(stopping, "denoised", watched)
+    learned(tiny_backbone, Judge(1, 1, 0).looks(), RECIPE.adjusted({"trains_token": True}))
+    pandas = seen[::2]
+    torch.testing.assert_close(pandas[0], tiny_backbone.embed(["a panda doing the pll"]))
+    assert not torch.equal(pandas[0], pandas[1])
+    assert not torch.equal(pandas[1], pandas[2])
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ("a person doing the V*", "a car doing the pll"),
+        ("two people are doing the V* slowly", "a car is doing the pll slowly"),
+        ("the V*", "a car doing the pll"),
+        ("V* people are dancing", "a car doing the pll"),
+    ],
+)
+def test_held_out_prompts_say_the_token_of_another_subject(prompt, told):
+    assert stopping.held_out(prompt, TOKEN)["car"] == told
+    assert stopping.held_out("a panda doing the V*", TOKEN).keys() == {"car"}
+
+
+def test_looks_by_clip_are_those_of_the_subject_and_the_floor_is_the_papers(tmp_path):
+    write_tiny_clip(tmp_path)
+    model = likeness.Likeness(tmp_path)
+    looks = appearance.by_clip(model)
+    expected = likeness.alignment(model.pictures(clip(1).frames), model.words("a panda"))
+    assert looks.score(clip(1), "panda") == expected
+    assert looks.floor == 0.265
+
+
+def test_looks_by_the_oracle_are_right_or_wrong():
+    way = [(0.3 + 0.05 * number, 0.5) for number in range(world.FRAMES)]
+    video = Clip(render(world.Scene("grass", 4, (world.actor("panda", way, 0.4),))), world.FPS)
+    looks = appearance.by_oracle()
+    assert (looks.score(video, "panda"), looks.score(video, "car")) == (1, 0)
+
+
+def test_the_oracle_knows_every_subject_that_is_held_out():
+    assert set(HELD_OUT) <= world.SUBJECTS.keys()
