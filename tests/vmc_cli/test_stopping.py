@@ -22,16 +22,15 @@ from vmc_cli.tokens import Token
 
 HELD_OUT = stopping.SUBJECTS
 TOKEN = Token("V*", "pll")
-RECIPE = RECIPES["token"].adjusted(
-    {"steps": 10, "rank": 2, "inversion_steps": 1, "augmented": 0, "early_stop": True, "learning_rate": 1e-2}
-)
+NUMBERS = {"steps": 5, "rank": 2, "inversion_steps": 1, "augmented": 0, "learning_rate": 1e-2}
+RECIPE = RECIPES["token"].adjusted({**NUMBERS, "trains": RECIPES["vmc"].trains, "early_stop": True})
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(stopping, "PREVIEW_STEPS", 1)
     monkeypatch.setattr(stopping, "SUBJECTS", ("panda", "car"))
-    monkeypatch.setattr(stopping, "CHECKS", 5)  # every second step
+    monkeypatch.setattr(stopping, "CHECKS", 5)  # each step
 
 
 class Judge:
@@ -65,10 +64,10 @@ def same(one, other):
 @pytest.mark.parametrize(
     ("scores", "steps", "score", "checks"),
     [
-        ((1, 0.9, 0.8, 0.4), 4, 0.8, 4),
-        ((1, 0.4), 2, 0.4, 2),
-        ((1, 0.9, 0.6, 0.7, 0.6, 0.5), 10, 0.5, 6),
-        ((1, 0.9, 0.6, 0.7, 0.6, 0.4), 8, 0.6, 6),
+        ((1, 0.9, 0.8, 0.4), 2, 0.8, 4),
+        ((1, 0.4), 1, 0.4, 2),
+        ((1, 0.9, 0.6, 0.7, 0.6, 0.5), 5, 0.5, 6),
+        ((1, 0.9, 0.6, 0.7, 0.6, 0.4), 4, 0.6, 6),
     ],
 )
 def test_what_is_kept_is_what_was_learned_by_the_last_good_step(tiny_backbone, scores, steps, score, checks):
@@ -82,21 +81,34 @@ def test_what_is_kept_is_what_was_learned_by_the_last_good_step(tiny_backbone, s
     assert found.card.loss == expected.card.loss
 
 
-@pytest.mark.parametrize("stop", [4, 5, 6, 7])
+@pytest.mark.parametrize("stop", [2, 4])
 def test_a_resumed_run_keeps_what_an_uninterrupted_one_keeps(tiny_backbone, tmp_path, stop):
     def scores(done):
-        return {0: 1.0, 2: 0.9, 4: 0.8, 6: 0.2}[done]
+        return {0: 1.0, 1: 0.9, 2: 0.8, 3: 0.2}[done]
 
-    whole = learned(tiny_backbone, Judge(*map(scores, (0, 2, 4, 6))).looks())
+    whole = learned(tiny_backbone, Judge(*map(scores, (0, 1, 2, 3))).looks())
     checkpoint = Checkpoint(tmp_path / "v", every=1)
-    first = Judge(*map(scores, (0, 2, 4, 6)))
+    first = Judge(*map(scores, (0, 1, 2, 3)))
     with pytest.raises(Stopped):  # one step of the bar is the inversion's
         learned(tiny_backbone, first.looks(), checkpoint=checkpoint, progress=Watched(stop_after=stop))
-    left = [each for each in (2, 4, 6) if each >= stop - 1]
+    left = [each for each in (1, 2, 3) if each >= stop - 1]
     again = Judge(*map(scores, (0, *left)))
     resumed = learned(tiny_backbone, again.looks(), checkpoint=Checkpoint(tmp_path / "v", resume=True))
     assert same(resumed, whole)
     assert (resumed.card.steps, resumed.card.loss) == (whole.card.steps, whole.card.loss)
+
+
+def test_there_is_a_check_every_so_many_steps_and_after_the_last(tiny_backbone):
+    seen = []
+    looks = Looks(lambda video, subject: seen.append(subject) or 1.0, 0.5)
+    asked = {"panda": lambda: tiny_backbone.embed(["a panda"])}
+    watching, counts = stopping.Stopping(tiny_backbone, looks, asked, steps=17), []
+    for done in range(1, 17):
+        watching(done, lambda: None)
+        counts.append(len(seen))
+    assert [counts.index(number) + 1 for number in range(1, 6)] == [3, 6, 9, 12, 15]
+    with pytest.raises(stopping.Enough):
+        watching(17, lambda: None)
 
 
 def test_a_model_that_cannot_be_judged_learns_nothing(tiny_backbone, monkeypatch):
