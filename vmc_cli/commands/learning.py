@@ -133,10 +133,11 @@ def _judge(plan: Plan) -> Looks | None:
     if not plan.recipe.early_stop:
         return None
     from vmc_cli.evaluation import appearance
+    from vmc_cli.evaluation.likeness import Likeness
 
     if plan.spec.name == planning.WITH_ORACLE or plan.wish.clip_model is None:
         return appearance.by_oracle()
-    return appearance.by_clip(appearance.Likeness(plan.wish.clip_model))
+    return appearance.by_clip(Likeness(plan.wish.clip_model))
 
 
 def _require_space(slot: Slot, checkpoint: Checkpoint, sizes: tuple[int, int]) -> None:
