@@ -22,7 +22,7 @@ from registry.disk import CAREFUL
 from registry.errors import Damaged, DiskError, NotFound
 
 LARGEST_HEADER = 4 << 20
-LARGEST_FILE = 2_000_000_000
+LARGEST_FILE = 2_000_000_000  # bytes, where a stranger may have written them
 MOST_TENSORS = 20_000
 MOST_DIMENSIONS = 8
 ITEM_SIZE = {"F32": 4, "F16": 2, "BF16": 2, "U8": 1}
@@ -58,15 +58,15 @@ class Header:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[int]:
-    """`path` open for reading, a regular file of sensible size. Raises NotFound, Damaged, DiskError."""
+def opened(path: Path, largest: int = LARGEST_FILE) -> Iterator[int]:
+    """`path` open for reading: a file, of up to `largest` bytes. Raises NotFound, Damaged, DiskError."""
     try:
         file = os.open(path, os.O_RDONLY | CAREFUL)
         try:
             state = os.fstat(file)
             if not stat.S_ISREG(state.st_mode):
                 raise Damaged("it is not a file")
-            if not 0 < state.st_size <= LARGEST_FILE:
+            if not 0 < state.st_size <= largest:
                 raise Damaged("it is empty" if not state.st_size else f"it has {state.st_size:,} bytes")
             yield file
         finally:
@@ -98,9 +98,9 @@ def read_metadata(file: int) -> tuple[dict[str, str], int]:
         return _strings(_HEADER.raw_decode(text, len(start))[0]), data_size
 
 
-def read_whole(path: Path) -> tuple[Header, dict[str, RawTensor]]:
-    """The file at `path`: its header, and all tensors. Raises NotFound, Damaged, DiskError."""
-    with opened(path) as file:
+def read_whole(path: Path, largest: int = LARGEST_FILE) -> tuple[Header, dict[str, RawTensor]]:
+    """The file at `path`: its header, and all tensors. Raises as `opened` does."""
+    with opened(path, largest) as file:
         header = read_header(file)
         return header, {
             key: RawTensor(span.dtype, span.shape, read_bytes(file, span.end - span.begin))
@@ -142,8 +142,13 @@ def parse(head: bytes, size: int) -> Header:
     return Header(metadata, dict(spans), len(head))
 
 
-def compose(tensors: Mapping[str, RawTensor], metadata: Mapping[str, str]) -> bytes:
-    """All bytes of a file before its data, for `tensors` whose bytes follow in this order. Raises Damaged."""
+def compose(
+    tensors: Mapping[str, RawTensor], metadata: Mapping[str, str], largest: int = LARGEST_FILE
+) -> bytes:
+    """All bytes of a file before its data, for `tensors` whose bytes follow in this order.
+
+    Raises Damaged for what would be refused when read, a file of more than `largest` bytes too.
+    """
     table: dict[str, object] = {_METADATA: dict(metadata)}
     end = 0
     for name, (dtype, shape, data) in tensors.items():
@@ -152,7 +157,7 @@ def compose(tensors: Mapping[str, RawTensor], metadata: Mapping[str, str]) -> by
     text = json.dumps(table, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
     text += b" " * (-len(text) % 8)  # so that the data is aligned
     head = len(text).to_bytes(8, "little") + text
-    if len(text) > LARGEST_HEADER or len(head) + end > LARGEST_FILE:
+    if len(text) > LARGEST_HEADER or len(head) + end > largest:
         raise Damaged(f"{len(head) + end:,} bytes with a header of {len(text):,} are too large for one file")
     written = parse(head, len(head) + end)  # what would be refused when read is refused now
     if written.metadata != metadata or list(written.tensors) != list(tensors):

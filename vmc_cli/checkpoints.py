@@ -14,6 +14,7 @@ from registry.header import RawTensor
 from vmc_cli.errors import IncompatibleError
 
 KEPT = 2  # states of a run: the newest may be damaged
+LARGEST = 32_000_000_000  # bytes: 12 for each weight that is learned, of a network of 2.6 billion
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Checkpoint:
     def save(self, done: int, tensors: Mapping[str, RawTensor]) -> None:
         """Write the state after ``done`` steps, then forget all but the last `KEPT`. Raises DiskError."""
         metadata = {"vmc.run": self.about, "vmc.step": str(done), "vmc.sha256": _digest(tensors)}
-        content = [header.compose(tensors, metadata), *(tensor.data for tensor in tensors.values())]
+        content = [header.compose(tensors, metadata, LARGEST), *(tensor.data for tensor in tensors.values())]
         files.make_folder(self.folder)
         files.publish(self.folder / f"{done:07}.safetensors", content, replace=True)
         for old in self._states()[KEPT:]:
@@ -69,7 +70,7 @@ class Checkpoint:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, RawTensor]]:
-    head, tensors = header.read_whole(path)
+    head, tensors = header.read_whole(path, LARGEST)
     if head.metadata.get("vmc.sha256") != _digest(tensors):
         raise Damaged("its data has changed since it was saved")
     return head.metadata, tensors

@@ -155,16 +155,21 @@ def _plain(word: str) -> str:
 
 
 def _without_leading_place(words: list[str]) -> list[str]:
-    """What follows a place that comes first: "In the city a cat is walking" -> "a cat is walking"."""
-    plain = [_plain(word) for word in words]
-    if not plain or plain[0] not in _PREPOSITIONS:
-        return words
-    for number in range(1, len(words)):
-        if words[number - 1].endswith(","):
-            return words[number:]
-        if number > 2 and plain[number] in _DETERMINERS and plain[number - 1] != "of":
-            return words[number:]
+    """What follows the places that come first: "In the city a cat is walking" -> "a cat is walking"."""
+    while (end := _leading_place([_plain(word) for word in words], words)) > 0:
+        words = words[end:]
     return words
+
+
+def _leading_place(plain: Sequence[str], words: Sequence[str]) -> int:
+    """How many words the place has that `words` begin with; 0 where they do not."""
+    if not plain or plain[0] not in _PREPOSITIONS:
+        return 0
+    for number in range(1, len(words)):
+        begins_anew = number > 2 and plain[number] in _DETERMINERS and plain[number - 1] != "of"
+        if begins_anew or words[number - 1].endswith(","):
+            return number
+    return 0
 
 
 def _is_ing(word: str) -> bool:

@@ -14,19 +14,23 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from suite import MOTIONS, ROWS, TARGETS, Row
 
 from registry.store import Store
-from vmc_cli import backbones, clip, motions, recipe_file
+from vmc_cli import backbones, clip, motions, recipe_file, training
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.backbones.sprites import world
 from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta
 from vmc_cli.evaluation import oracle
+from vmc_cli.losses import LOSSES
+from vmc_cli.tokens import WORDS, Token
 
 Result = dict[str, Any]
 
@@ -48,18 +52,18 @@ class Bench:
         lines = self._results.read_text(encoding="utf-8").splitlines()
         return {result["asked"]: result for result in map(json.loads, lines)}
 
-    def measure(self, row: str, motion: str, target: tuple[str, str], seed: int) -> Result:
+    def measure(self, name: str, row: Row, motion: str, target: tuple[str, str], seed: int) -> Result:
         """Make one video, look at it, and keep what was seen."""
         asked, (subject, place) = MOTIONS[motion], target
-        deltas = [(self._learned(motion, ROWS[row]), ROWS[row].strength)] if ROWS[row].motion else []
+        deltas = [(self._learned(motion, row), row.strength)] if row.motion else []
         began = time.monotonic()
         video = motions.generate(
             self.backbone,
-            f"a {subject} is {asked.verb} {world.PLACES[place][0]}",
+            f"a {subject} is {row.doing(asked)} {world.PLACES[place][0]}",
             deltas=deltas,
-            noise=ROWS[row].noise if deltas else None,
-            guidance=ROWS[row].guidance,
-            steps=ROWS[row].steps,
+            noise=row.noise if deltas else None,
+            guidance=row.guidance,
+            steps=row.steps,
             seed=seed,
         )
         seconds = time.monotonic() - began
@@ -67,7 +71,7 @@ class Bench:
         way = [(each.x, each.y) for each in oracle.track(video.frames, subject)]
         result = {
             "asked": key(row, motion, target, seed),
-            "row": row,
+            "row": name,
             "cosine": round(oracle.displacement_cosine(asked.way, way), 4),
             "subject": seen == subject,
             "place": oracle.place(video.frames) == place,
@@ -89,26 +93,56 @@ class Bench:
         changes = dict(row.recipe)
         like, kind = changes.pop("like", "vmc"), changes.pop("kind", None)
         recipe = recipe_file.chosen(like, self.backbone.spec.recipes, kind).adjusted(changes)
-        told = [motion, recipe.to_card(), row.keep_prompt, self.backbone.revision]
+        told = [
+            motion,
+            recipe.to_card(),
+            row.keep_prompt,
+            row.clips,
+            row.token,
+            row.broken,
+            self.backbone.revision,
+        ]
         name = f"m_{_digest(json.dumps(told))}"
         if not self._store.path(name).exists():
-            delta = motions.learn(
+            clips = shown_for(motion, row)
+            footage = motions.Footage.of(
                 self.backbone,
-                motions.Footage.of(self.backbone, [MOTIONS[motion].clip()], augmented=recipe.augmented),
-                name=name,
-                prompt=MOTIONS[motion].prompt,
-                recipe=recipe,
-                seed=0,
-                keep_prompt=row.keep_prompt,
+                clips,
+                augmented=recipe.augmented,
+                token=Token(row.token, WORDS[0]) if row.token else None,
             )
+            prompt = f"a thing is {row.doing(MOTIONS[motion])}" if row.token else MOTIONS[motion].prompt
+            with flipped(recipe.loss) if row.broken == "flipped" else nullcontext():
+                delta = motions.learn(
+                    self.backbone,
+                    footage,
+                    name=name,
+                    prompt=prompt,
+                    recipe=recipe,
+                    seed=0,
+                    keep_prompt=row.keep_prompt,
+                )
             with self._store.writing(name) as slot:
                 delta.save(slot)
         return Delta.load(self._store, name)
 
 
-def key(row: str, motion: str, target: tuple[str, str], seed: int) -> str:
+def shown_for(motion: str, row: Row) -> list[Clip]:
+    """What `row` learns `motion` from: for the broken one, a clip of the motion that comes next."""
+    if row.broken == "wrong clip":
+        names = list(MOTIONS)
+        motion = names[(names.index(motion) + 1) % len(names)]
+    return MOTIONS[motion].clips(row.clips)
+
+
+def flipped(loss: str) -> AbstractContextManager[object]:
+    """Learn to do the opposite of what the loss asks for."""
+    return patch.object(training, "LOSSES", {loss: lambda *given: -LOSSES[loss](*given)})
+
+
+def key(row: Row, motion: str, target: tuple[str, str], seed: int) -> str:
     """What was asked of one video. What the row's name stands for is a part of it."""
-    return json.dumps([repr(ROWS[row]), motion, *target, seed])
+    return json.dumps([repr(row), motion, *target, seed])
 
 
 def _digest(text: str) -> str:
@@ -164,27 +198,30 @@ def main() -> None:
     )
     parser.add_argument("--targets", type=int, default=3, help="prompts for each motion, at most 3")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--learning-steps", type=int, help="for every row")
+    parser.add_argument("--sampling-steps", type=int, help="for every row")
     parser.add_argument("--out", type=Path, default=Path("out/bench"))
     asked = parser.parse_args()
     bench = Bench(asked.out)
+    rows = {name: ROWS[name].cut(asked.learning_steps, asked.sampling_steps) for name in asked.rows}
     todo = [
-        (row, motion, target, seed)
-        for row in asked.rows
+        (name, motion, target, seed)
+        for name in rows
         for motion in asked.motions
         for target in TARGETS[: asked.targets]
         for seed in range(asked.seeds)
     ]
     done, began, made = bench.results(), time.monotonic(), 0
-    missing = len({key(*each) for each in todo} - done.keys())
+    missing = len({key(rows[name], *each) for name, *each in todo} - done.keys())
     results = []
-    for row, motion, target, seed in todo:
-        name = key(row, motion, target, seed)
-        if name not in done:
-            done[name] = bench.measure(row, motion, target, seed)
+    for name, *each in todo:
+        asked_for = key(rows[name], *each)
+        if asked_for not in done:
+            done[asked_for] = bench.measure(name, rows[name], *each)
             made += 1
             left = (time.monotonic() - began) / made * (missing - made)
-            print(f"{made}/{missing}, {left / 60:.0f} min left: {json.dumps(done[name])}", flush=True)
-        results.append({**done[name], "row": row})
+            print(f"{made}/{missing}, {left / 60:.0f} min left: {json.dumps(done[asked_for])}", flush=True)
+        results.append({**done[asked_for], "row": name})
     for row in asked.rows:
         sheet(bench, row, results)
     (asked.out / "table.json").write_text(json.dumps(results, indent=1), encoding="utf-8")

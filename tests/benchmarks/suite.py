@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import cos, pi, sin
 from typing import Any
 
@@ -31,8 +31,22 @@ class Motion:
         return f"a {self.subject} is {self.verb} {world.PLACES[self.place][0]}"
 
     def clip(self) -> Clip:
-        actor = world.actor(self.subject, self.way, 0.4, scales=self.scales, angles=self.angles)
-        return Clip(drawing.render(world.Scene(self.place, 11, (actor,))), world.FPS)
+        return self._drawn(self.subject, self.place, 11)
+
+    def clips(self, count: int) -> list[Clip]:
+        """The same way of several sprites that the model never saw, in several places."""
+        others = [name for name in world.STRANGERS if name != self.subject]
+        first = sorted(MOTIONS).index(next(name for name, each in MOTIONS.items() if each is self))
+        cast = [others[(first + 5 * i) % len(others)] for i in range(count - 1)]
+        places = [list(world.PLACES)[(first + 5 * i) % len(world.PLACES)] for i in range(count - 1)]
+        return [
+            self.clip(),
+            *(self._drawn(*who, 20 + i) for i, who in enumerate(zip(cast, places, strict=True))),
+        ]
+
+    def _drawn(self, subject: str, place: str, variant: int) -> Clip:
+        actor = world.actor(subject, self.way, 0.4, scales=self.scales, angles=self.angles)
+        return Clip(drawing.render(world.Scene(place, variant, (actor,))), world.FPS)
 
 
 def _way(x: Any, y: Any) -> Way:
@@ -105,8 +119,23 @@ class Row:
     strength: float = 1.0
     keep_prompt: bool = False
     motion: bool = True
+    clips: int = 1
+    """How many are learned together."""
+    token: str | None = None
+    """What the motion is called in prompts; without one its verb is said."""
+    broken: str | None = None
+    """What is done wrong on purpose, so that the table is seen to tell: "flipped" or "wrong clip"."""
     guidance: float = GUIDANCE
     steps: int = SAMPLING_STEPS
+
+    def cut(self, learning: int | None, sampling: int | None) -> Row:
+        """The same with fewer steps, where they are given."""
+        recipe = {**self.recipe, "steps": learning, "inversion_steps": learning} if learning else self.recipe
+        return replace(self, recipe=recipe, steps=sampling or self.steps)
+
+    def doing(self, motion: Motion) -> str:
+        """What is said to happen."""
+        return f"doing the {self.token}" if self.token else motion.verb
 
 
 _SPATIAL = tuple(
@@ -133,6 +162,11 @@ ROWS: Mapping[str, Row] = {
         for kind in ("object", "camera", "hybrid")
     },
     "director": Row({"like": "director"}),
+    "token, 6 clips": Row({"like": "token"}, clips=6, token="V*"),
+    "vmc, 6 clips": Row(clips=6),
+    "broken: loss with its sign flipped": Row(broken="flipped"),
+    "broken: another motion's clip": Row(broken="wrong clip"),
+    "broken: not attached": Row(strength=0.0),
     "Tune-A-Video's layers": Row({"trains": _TUNE_A_VIDEO, "loss": "mse"}),
     **{
         f"noise {noise}": Row(noise=noise)

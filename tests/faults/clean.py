@@ -89,9 +89,7 @@ def dying(scene: Scene, place: Path, fault: str, step: int, after: bool) -> None
             os._exit(DIED)
         return result
 
-    writer = mutant(fault)
-    writer.os = Effects(die)  # type: ignore[attr-defined]
-    registry.store.files = writer  # type: ignore[assignment]
+    registry.store.files = mutant(fault, Effects(die))  # type: ignore[assignment]
     scene.act(Store(place / "motions"))
 
 
@@ -237,7 +235,7 @@ def sweeping(sweep: Callable[[Path], None], root: Path, stop: Path) -> None:
 def race(root: Path, fault: str, rounds: str) -> list[int]:
     """Eight processes save one name at the same moment, without locks: how many of them won each round."""
     writer = mutant(fault)
-    writer._acquire = lambda target: os.open(os.devnull, os.O_RDONLY)  # type: ignore[attr-defined]
+    writer.locks._acquire = lambda target: os.open(os.devnull, os.O_RDONLY)
     registry.store.files = writer  # type: ignore[assignment]
     wins = []
     for number in range(int(rounds)):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Any
 
-from registry import files
+from registry.files import locks, writing
 
-# What each mutant does instead; appended to the module, so it takes the place of the function of that name.
+# What each mutant does instead; appended to what writes, so it takes the place of the function of that name.
 CHANGES = {
     "no fsync": """
 def _flush(file):
@@ -63,16 +65,22 @@ def discard(temp):
 }
 
 
-def mutant(name: str) -> ModuleType:
-    """The module registry.files with the fault `name`; "" is the real one, in a copy of its own."""
-    changed = ModuleType(f"mutant_{name}")
-    exec(_code(name), changed.__dict__)
+def mutant(name: str, system: Any = os) -> ModuleType:
+    """The package registry.files with the fault `name`, in a copy of its own that calls `system` as os.
+
+    "" is without a fault. Its locks are in `locks`.
+    """
+    changed, locking = ModuleType(f"mutant_{name}"), ModuleType("locks")
+    exec(_code(writing, CHANGES.get(name, "")), changed.__dict__)
+    exec(_code(locks), locking.__dict__)
+    changed.os = locking.os = system  # type: ignore[attr-defined]
+    changed.lock, changed.locks = locking.lock, locking  # type: ignore[attr-defined]
     return changed
 
 
 @cache
-def _code(name: str) -> CodeType:
-    source, change = Path(files.__file__).read_text(encoding="utf-8"), CHANGES.get(name, "")
+def _code(module: ModuleType, change: str = "") -> CodeType:
+    path = str(module.__file__)
     replaced = [line.split("(")[0][4:] for line in change.splitlines() if line.startswith("def ")]
-    assert all(hasattr(files, function) for function in replaced), f"{name}: takes the place of nothing"
-    return compile(source + change, files.__file__, "exec")
+    assert all(hasattr(module, function) for function in replaced), f"this replaces nothing: {change}"
+    return compile(Path(path).read_text(encoding="utf-8") + change, path, "exec")

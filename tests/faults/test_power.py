@@ -39,8 +39,7 @@ def violations(scene: Scene, ram: Path, fault: str, monkeypatch: pytest.MonkeyPa
         stills.extend((state, False) for state in disk.states())
         return disk.follow(step, name, call, args)  # type: ignore[arg-type]
 
-    writer = mutant(fault)
-    writer.os = Effects(follow)  # type: ignore[attr-defined]
+    writer = mutant(fault, Effects(follow))
     with monkeypatch.context() as patch:
         patch.setattr(registry.store, "files", writer)
         scene.act(Store(root / "motions"))

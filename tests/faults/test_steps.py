@@ -40,8 +40,7 @@ def play(
 
     place.mkdir()
     scene.before(Store(place / "motions"))
-    writer = mutant(fault)
-    writer.os = Effects(around)  # type: ignore[attr-defined]
+    writer = mutant(fault, Effects(around))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry.store, "files", writer)
         error: BaseException | None = None

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors
@@ -237,6 +238,22 @@ def test_a_file_of_more_than_two_gigabytes_is_refused_unread(path: Path) -> None
         file.truncate(2_000_000_001)
     with pytest.raises(Damaged, match="2,000,000,001"):
         read(path)
+
+
+def test_another_bound_counts_for_reading_and_for_writing(path: Path) -> None:
+    size = 3_000_000_000
+    vast: Any = range(size)  # as many items, and takes no memory
+    whole = {"x": RawTensor("U8", (size,), vast)}
+    with pytest.raises(Damaged, match="too large"):
+        header.compose(whole, {})
+    head = header.compose(whole, {}, largest=size + 1000)
+    with open(path, "wb") as file:
+        file.write(head)
+        file.truncate(len(head) + size)  # a hole: it takes no space
+    with header.opened(path, largest=len(head) + size) as opened:
+        assert header.read_header(opened).tensors == {"x": Span("U8", (size,), 0, size)}
+    with pytest.raises(Damaged, match="3,000,000,"), header.opened(path, largest=len(head) + size - 1):
+        pytest.fail("it was opened")
 
 
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

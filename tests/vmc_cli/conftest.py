@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,23 @@ TOKENS = 24
 SIZE = 32
 
 
-def write_tiny_model(folder: Path, codec: str = "AutoencoderTiny", prediction_type: str = "epsilon") -> None:
-    """A model in diffusers layout: 4 latent channels, 8x smaller latents, 3 blocks, random weights."""
+def write_tiny_model(
+    folder: Path, codec: str = "AutoencoderTiny", prediction_type: str = "epsilon", blocks: int = 3
+) -> None:
+    """A model in diffusers layout: 4 latent channels, 8x smaller latents, random weights."""
     import torch
     from diffusers import UNet3DConditionModel
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         unet = UNet3DConditionModel(
-            block_out_channels=(16, 32, 32),
+            block_out_channels=(16, 32, 32)[:blocks],
             layers_per_block=1,
             norm_num_groups=8,
             attention_head_dim=8,
             cross_attention_dim=16,
-            down_block_types=("CrossAttnDownBlock3D", "CrossAttnDownBlock3D", "DownBlock3D"),
-            up_block_types=("UpBlock3D", "CrossAttnUpBlock3D", "CrossAttnUpBlock3D"),
+            down_block_types=(*["CrossAttnDownBlock3D"] * (blocks - 1), "DownBlock3D"),
+            up_block_types=("UpBlock3D", *["CrossAttnUpBlock3D"] * (blocks - 1)),
         )
         _fill(unet).save_pretrained(folder / "unet")
         _write_surroundings(folder, codec, prediction_type)
@@ -197,6 +200,26 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def load_exact(folder: Path) -> Any:
+    """The backbone in `folder` in float32 everywhere, for tests of numbers."""
+    import torch
+
+    from vmc_cli import backbones
+    from vmc_cli.backbones import unet3d
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unet3d, "compute_dtype", lambda device: torch.float32)
+        return backbones.load(tiny_spec(folder), "cpu")
+
+
+@contextmanager
+def untouched(backbone: Any) -> Iterator[Any]:
+    """A backbone that several tests share: each must leave its network as it was."""
+    before = fingerprint(backbone.network)
+    yield backbone
+    assert fingerprint(backbone.network) == before
+
+
 @pytest.fixture(scope="session")
 def _loaded(tiny_folder: Path) -> Any:
     from vmc_cli import backbones
@@ -206,27 +229,18 @@ def _loaded(tiny_folder: Path) -> Any:
 
 @pytest.fixture(scope="session")
 def _loaded_exact(tiny_folder: Path) -> Any:
-    import torch
-
-    from vmc_cli import backbones
-    from vmc_cli.backbones import unet3d
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unet3d, "compute_dtype", lambda device: torch.float32)
-        return backbones.load(tiny_spec(tiny_folder), "cpu")
+    return load_exact(tiny_folder)
 
 
 @pytest.fixture
 def tiny_backbone(_loaded: Any) -> Iterator[Any]:
-    """A random backbone of 4 frames of 32x32, shared: each test must leave its network as it was."""
-    before = fingerprint(_loaded.network)
-    yield _loaded
-    assert fingerprint(_loaded.network) == before
+    """A random backbone of 4 frames of 32x32."""
+    with untouched(_loaded) as backbone:
+        yield backbone
 
 
 @pytest.fixture
 def exact_backbone(_loaded_exact: Any) -> Iterator[Any]:
-    """The same in float32 everywhere, for tests of numbers."""
-    before = fingerprint(_loaded_exact.network)
-    yield _loaded_exact
-    assert fingerprint(_loaded_exact.network) == before
+    """The same in float32 everywhere."""
+    with untouched(_loaded_exact) as backbone:
+        yield backbone

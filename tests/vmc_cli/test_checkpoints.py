@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from registry.errors import DiskError
+from registry.errors import Damaged, DiskError
 from registry.header import RawTensor
+from vmc_cli import checkpoints
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.errors import IncompatibleError
 
@@ -97,6 +98,21 @@ def test_room_is_asked_for_what_is_still_to_be_written(checkpoint, monkeypatch):
     checkpoint.save(50, STATE)
     checkpoint.save(100, STATE)
     checkpoint.require_space(300)
+
+
+def test_a_state_may_be_larger_than_a_motion_and_has_a_bound_of_its_own(checkpoint, monkeypatch):
+    v_star_at_full_rank = 500_000_000
+    assert 12 * v_star_at_full_rank < checkpoints.LARGEST, "weights and two moments, in float32"
+    checkpoint.save(50, STATE)
+    [path] = checkpoint.folder.iterdir()
+    monkeypatch.setattr(checkpoints, "LARGEST", path.stat().st_size)
+    checkpoint.save(50, STATE)
+    assert checkpoint.load() == (50, STATE)
+    monkeypatch.setattr(checkpoints, "LARGEST", path.stat().st_size - 1)
+    assert checkpoint.load() == (0, {})
+    with pytest.raises(Damaged, match="too large"):
+        checkpoint.save(100, STATE)
+    assert list(checkpoint.folder.iterdir()) == [path]
 
 
 def test_a_cleared_run_is_gone(checkpoint):

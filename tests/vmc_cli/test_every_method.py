@@ -9,8 +9,8 @@ import safetensors.numpy
 import torch
 
 from tests.vmc_cli.conftest import fingerprint
+from tests.vmc_cli.motions.conftest import clip
 from tests.vmc_cli.test_delta import predicted
-from tests.vmc_cli.test_motions import clip
 from vmc_cli import adapters
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.delta import attached

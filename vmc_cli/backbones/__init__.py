@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from registry.card import Card
-from vmc_cli.backbones import cache, folders
+from vmc_cli.backbones import cache, folders, hashes
 from vmc_cli.backbones.rows import ADAPTERS, ROWS
 from vmc_cli.backbones.spec import Origin, Spec
 from vmc_cli.errors import IncompatibleError, NotFoundError, UsageError
@@ -166,7 +166,7 @@ def _digests(spec: Spec) -> list[tuple[str, str]]:
     for position, (source, folder) in enumerate(zip(spec.sources, places(spec), strict=True)):
         known = cache.sha256s(source) if isinstance(source, Origin) else {}
         for label, path in folders.weights(folder, adapter=position > 0):
-            digest = known.get(path.relative_to(folder).as_posix()) or folders.sha256(path)
+            digest = known.get(path.relative_to(folder).as_posix()) or hashes.sha256(path)
             found.append((label, digest))
     return sorted(found)
 

@@ -40,20 +40,31 @@ def main(source: str, target: str, memory: int) -> None:
     ``memory`` bounds the address space in bytes.
     """
     _leave_network()
+    import torch  # noqa: F401  (its libraries are not what the bound is for)
+
+    _limit(memory)
+    sys.addaudithook(_forbid)
+    if reason := convert(source, Path(target)):
+        sys.stderr.write(f"{reason}\n")
+        sys.stderr.flush()
+        os._exit(3)
+
+
+def convert(source: str, target: Path) -> str:
+    """Write the weights in the pickle ``source`` as ``target``, a new file; "" or in one line why not."""
     import torch
 
     from registry import files
     from registry.errors import RegistryError
 
-    _limit(memory)
-    sys.addaudithook(_forbid)
     try:
         found = torch.load(source, map_location="cpu", weights_only=True)
-        files.publish(Path(target), _composed(found, os.stat(source).st_size))
+        files.publish(target, _composed(found, os.stat(source).st_size))
     except RegistryError as error:
-        _give_up(error.message)
+        return error.message
     except Exception as error:
-        _give_up(f"{type(error).__name__}: {error}".partition("\n")[0])
+        return f"{type(error).__name__}: {error}".partition("\n")[0]
+    return ""
 
 
 def _composed(found: Any, size: int) -> list[Any]:
@@ -81,12 +92,6 @@ def _composed(found: Any, size: int) -> list[Any]:
     head = json.dumps(table).encode()
     head += b" " * (-len(head) % 8)
     return [len(head).to_bytes(8, "little") + head, *chunks]
-
-
-def _give_up(sentence: str) -> None:
-    sys.stderr.write(f"{sentence}\n")
-    sys.stderr.flush()
-    os._exit(3)
 
 
 def _forbid(event: str, _: Any) -> None:

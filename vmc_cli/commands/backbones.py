@@ -11,7 +11,7 @@ import typer
 from vmc_cli import backbones, terminal
 from vmc_cli.backbones import Spec, cache
 from vmc_cli.backbones.cache import sized
-from vmc_cli.commands import options
+from vmc_cli.commands import checks, options
 from vmc_cli.errors import NotFoundError, UsageError, VmcError
 from vmc_cli.progress import Progress
 
@@ -114,7 +114,7 @@ def _convert(
     """
     if not folder.is_dir():
         raise NotFoundError(f"There is no folder {folder}.", "Check the path.")
-    options.writable_folder(folder, "folder")
+    checks.writable_folder(folder, "folder")
     from vmc_cli.backbones import converting
 
     made = converting.convert(folder, Progress())

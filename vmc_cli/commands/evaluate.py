@@ -10,7 +10,7 @@ import typer
 
 from registry.store import Store
 from vmc_cli import terminal
-from vmc_cli.commands import casting, options
+from vmc_cli.commands import casting, checks, options
 from vmc_cli.errors import VmcError
 
 if TYPE_CHECKING:
@@ -58,9 +58,9 @@ def command(
     motion, -1 the opposite, 0 an unrelated one or none. Likeness to the prompt and to the learned clip takes
     a CLIP model.
     """
-    options.finite("--copy-threshold", copy_threshold)
-    options.sheet(sheet, force=force)
-    options.existing("file", [*videos, *([clip_model] if clip_model else [])])
+    checks.finite("--copy-threshold", copy_threshold)
+    checks.sheet(sheet, force=force)
+    checks.existing("file", [*videos, *([clip_model] if clip_model else [])])
     store = Store.default()
     card = casting.card_of(motion)
 

@@ -15,7 +15,7 @@ from registry.errors import Exists
 from registry.store import Store
 from vmc_cli import backbones, prompts, terminal, tokens
 from vmc_cli.backbones import Spec, folders
-from vmc_cli.commands import casting, options
+from vmc_cli.commands import casting, checks, options
 from vmc_cli.commands.casting import Cast
 from vmc_cli.errors import ExistsError, IncompatibleError, UsageError
 from vmc_cli.progress import Progress
@@ -61,12 +61,12 @@ def planned(wish: Wish, prompt: str, *, motions: Sequence[str], backbone: str | 
 
     motions: each NAME or NAME:STRENGTH. backbone: None for the one that they were learned on.
     """
-    prompt = options.worded("prompt", prompt)
-    options.finite("--guidance", wish.guidance)
-    options.finite("--strength", wish.strength)
+    prompt = checks.worded("prompt", prompt)
+    checks.finite("--guidance", wish.guidance)
+    checks.finite("--strength", wish.strength)
     if wish.noise is not None and wish.noise not in NOISES:
         raise UsageError(f"No start noise is called {wish.noise!r}.", f"Choose one of {', '.join(NOISES)}.")
-    options.sheet(wish.sheet, force=wish.force)
+    checks.sheet(wish.sheet, force=wish.force)
     named = casting.with_strengths(motions, wish.strength)
     files, others = casting.divided(wish.subject or ())
     learned = casting.with_strengths(others, 1.0, SUBJECT)
@@ -173,7 +173,7 @@ def _targets(wish: Wish, prompt: str) -> tuple[Path, ...]:
                 f"{out} cannot be written: {suffix} is no format for videos.",
                 f"Choose {', '.join(SUFFIXES)}, or no suffix for a folder of PNGs.",
             )
-    options.writable_folder(folder, "--out")
+    checks.writable_folder(folder, "--out")
     # A seed is in the name where it was chosen, or tells several videos apart.
     seeds = range(wish.seed, wish.seed + wish.count)
     numbered = wish.count > 1 or (wish.seed != 0 and not _is_file(out))

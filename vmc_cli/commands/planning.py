@@ -15,7 +15,7 @@ from registry.store import Store
 from vmc_cli import backbones, captions, prompts, recipe_file, tokens
 from vmc_cli.backbones import Spec
 from vmc_cli.checkpoints import Checkpoint
-from vmc_cli.commands import casting, options
+from vmc_cli.commands import casting, checks, options
 from vmc_cli.decoding.pictures import in_order
 from vmc_cli.errors import ClipError, IncompatibleError, UsageError
 from vmc_cli.recipes import RESIZABLE, SUBJECT, Recipe
@@ -99,11 +99,11 @@ def planned(
     method: None for as `motion` was learned. backward: learn the frames in reverse order. with_motion: acts
     while a subject is learned.
     """
-    prompt = options.worded("prompt", prompt)
-    options.finite("--learning-rate", wish.learning_rate, above=0)
-    options.finite("--sample-fps", wish.sample_fps, above=0)
-    options.sheet(wish.sheet, force=wish.replace)
-    part = options.trimmed(wish.trim)
+    prompt = checks.worded("prompt", prompt)
+    checks.finite("--learning-rate", wish.learning_rate, above=0)
+    checks.finite("--sample-fps", wish.sample_fps, above=0)
+    checks.sheet(wish.sheet, force=wish.replace)
+    part = checks.trimmed(wish.trim)
     spec = backbones.find(backbone)
     card = casting.card_of(motion) if motion else None
     if card:
@@ -114,7 +114,7 @@ def planned(
     name = names.check(wish.name) if wish.name is not None else prompts.name_for(prompt)
     if not name:
         raise UsageError("No name can be made from this prompt.", "Name the motion with --name.")
-    options.existing("clip", clips)
+    checks.existing("clip", clips)
     token = tokens.of(card) if card else _token(wish, used, spec)
     _check_token(recipe, token, again=card is not None)
     if recipe.early_stop:
@@ -173,7 +173,7 @@ def _check_judge(wish: Wish, spec: Spec) -> None:
         raise UsageError(
             f"To stop early, a CLIP model must judge what {spec.name} draws.", "Add --clip-model FOLDER."
         )
-    options.existing("folder", [wish.clip_model])
+    checks.existing("folder", [wish.clip_model])
 
 
 def _pictures(wish: Wish, paths: Sequence[Path], *, backward: bool) -> list[Path]:
@@ -229,4 +229,4 @@ def _recipe(wish: Wish, spec: Spec, method: str | None, learned: Card | None) ->
         recipe = Recipe.from_card(learned.recipe)
     else:
         recipe = recipe_file.chosen(method or "vmc", spec.recipes, wish.kind)
-    return recipe.adjusted({**given, **options.ranked(wish.rank)})
+    return recipe.adjusted({**given, **checks.ranked(wish.rank)})

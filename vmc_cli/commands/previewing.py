@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vmc_cli import terminal
-from vmc_cli.commands import options
+from vmc_cli.commands import checks
 
 if TYPE_CHECKING:
     from vmc_cli.clip import Clip
@@ -41,11 +41,11 @@ class Picture:
 def planned(every: int | None, sheet: Path | None, name: str, *, force: bool) -> Picture | None:
     """The picture for the motion `name`, beside the sheet or else here; None where none is wanted.
 
-    Raises as `options.sheet` does.
+    Raises as `checks.sheet` does.
     """
     if every is None:
         return None
     beside = sheet or Path(f"{name}.png")
     path = beside.with_stem(f"{beside.stem}_preview")
-    options.sheet(path, force=force)
+    checks.sheet(path, force=force)
     return Picture(path, every, force)

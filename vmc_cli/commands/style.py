@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from vmc_cli import prompts, terminal
-from vmc_cli.commands import casting, generating, learning, options, planning
+from vmc_cli.commands import casting, checks, generating, learning, options, planning
 from vmc_cli.errors import NotFoundError, UsageError
 
 
@@ -48,7 +48,7 @@ def command(
     From the motion's own prompt with the style at its end, and its own noise. A clip is learned first, as
     `vmc learn CLIP --prompt TEXT` does, and its motion is kept. The path of each video is printed.
     """
-    style = options.worded("style", style)
+    style = checks.worded("style", style)
     if options.is_learned(motion):
         if prompt is not None or name is not None:
             raise UsageError(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from tests.vmc_cli.conftest import fingerprint
-from tests.vmc_cli.test_training import same
+from tests.vmc_cli.training.conftest import same
 from vmc_cli import adapters
 from vmc_cli.device import generator
 from vmc_cli.recipes import RECIPES

@@ -406,3 +406,7 @@ def save(folder: Path, **parts: Any) -> None:
         if isinstance(part, torch.nn.Module):
             part = copy.deepcopy(part).half().to("cpu")  # noqa: PLW2901
         part.save_pretrained(folder / name)
+    for file in folder.glob("*/config.json"):
+        config = json.loads(file.read_text())
+        config.pop("_name_or_path", None)  # where it was trained is nobody's business
+        file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")

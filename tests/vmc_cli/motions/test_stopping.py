@@ -5,16 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.vmc_cli.conftest import SIZE, fingerprint, write_tiny_clip
-from tests.vmc_cli.test_motions import clip
-from tests.vmc_cli.test_training import Watched
+from tests.vmc_cli.conftest import SIZE, fingerprint
+from tests.vmc_cli.motions.conftest import clip
+from tests.vmc_cli.training.conftest import Watched, same
 from vmc_cli import motions
 from vmc_cli.backbones.sprites import world
-from vmc_cli.backbones.sprites.drawing import render
 from vmc_cli.checkpoints import Checkpoint
-from vmc_cli.clip import Clip
 from vmc_cli.errors import Stopped, UsageError
-from vmc_cli.evaluation import appearance, likeness
 from vmc_cli.evaluation.appearance import Looks
 from vmc_cli.motions import Footage, learn, stopping
 from vmc_cli.recipes import RECIPES
@@ -52,12 +49,6 @@ def learned(backbone, looks, recipe=RECIPE, **options):
     footage = Footage.of(backbone, [clip(1)], token=TOKEN)
     wishes = {"name": "v", "prompt": "a person doing the V*", "recipe": recipe, "seed": 0, **options}
     return learn(backbone, footage, looks=looks, **wishes)
-
-
-def same(one, other):
-    return one.tensors.keys() == other.tensors.keys() and all(
-        torch.equal(one.tensors[key], other.tensors[key]) for key in one.tensors
-    )
 
 
 # The first score is that of the untaught network.
@@ -150,22 +141,6 @@ def test_a_word_that_learns_too_is_judged_as_it_is_then(tiny_backbone, monkeypat
 def test_held_out_prompts_say_the_token_of_another_subject(prompt, told):
     assert stopping.held_out(prompt, TOKEN)["car"] == told
     assert stopping.held_out("a panda doing the V*", TOKEN).keys() == {"car"}
-
-
-def test_looks_by_clip_are_those_of_the_subject_and_the_floor_is_the_papers(tmp_path):
-    write_tiny_clip(tmp_path)
-    model = likeness.Likeness(tmp_path)
-    looks = appearance.by_clip(model)
-    expected = likeness.alignment(model.pictures(clip(1).frames), model.words("a panda"))
-    assert looks.score(clip(1), "panda") == expected
-    assert looks.floor == 0.265
-
-
-def test_looks_by_the_oracle_are_right_or_wrong():
-    way = [(0.3 + 0.05 * number, 0.5) for number in range(world.FRAMES)]
-    video = Clip(render(world.Scene("grass", 4, (world.actor("panda", way, 0.4),))), world.FPS)
-    looks = appearance.by_oracle()
-    assert (looks.score(video, "panda"), looks.score(video, "car")) == (1, 0)
 
 
 def test_the_oracle_knows_every_subject_that_is_held_out():

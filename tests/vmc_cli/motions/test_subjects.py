@@ -12,9 +12,10 @@ from safetensors.torch import save_file
 from registry.errors import Damaged
 from registry.store import Store
 from tests.vmc_cli.conftest import fingerprint
+from tests.vmc_cli.motions.conftest import clip
+from tests.vmc_cli.motions.conftest import learned as motion_learned
 from tests.vmc_cli.test_delta import predicted
-from tests.vmc_cli.test_motions import clip
-from tests.vmc_cli.test_motions import learned as motion_learned
+from tests.vmc_cli.training.conftest import same
 from vmc_cli import foreign, motions, textual_inversion
 from vmc_cli.delta import Delta, attached
 from vmc_cli.errors import ClipError, IncompatibleError, NotFoundError
@@ -44,12 +45,6 @@ def dog(tiny_backbone):
 @pytest.fixture
 def walk(tiny_backbone):
     return motion_learned(tiny_backbone)
-
-
-def same(one, other):
-    return one.tensors.keys() == other.tensors.keys() and all(
-        torch.equal(one.tensors[key], other.tensors[key]) for key in one.tensors
-    )
 
 
 def test_the_file_holds_weights_token_and_pictures_and_no_clip(tiny_backbone, dog, tmp_path):

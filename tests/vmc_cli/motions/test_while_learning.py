@@ -8,17 +8,12 @@ import pytest
 import torch
 
 from tests.vmc_cli.conftest import fingerprint
-from tests.vmc_cli.test_motions import RECIPE, clip, generated, learned
-from tests.vmc_cli.test_training import Watched
+from tests.vmc_cli.motions.conftest import RECIPE, clip, generated, learned
+from tests.vmc_cli.training.conftest import Watched
 from vmc_cli import motions, training
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.errors import IncompatibleError, Stopped
 from vmc_cli.motions import Preview
-
-
-@pytest.fixture
-def delta(tiny_backbone):
-    return learned(tiny_backbone)
 
 
 @pytest.mark.parametrize("stop", [1, 4, 6])

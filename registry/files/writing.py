@@ -1,9 +1,8 @@
-"""The only module that writes, links, renames or deletes: files are made whole, flushed, and then published.
+"""Files are made whole, flushed, and then published; and they are moved, deleted and swept.
 
 A new file is written beside its place under a temporary name, flushed, read back, and linked to its name,
 which never overwrites; then the folder is flushed. So a name shows the old file, the new one or none, never
-a part of one, also after a kill, a full disk or a power cut. `os.*` is called by its full name throughout,
-so that tests can fail, record and kill at every single step.
+a part of one, also after a kill, a full disk or a power cut.
 """
 
 from __future__ import annotations
@@ -19,31 +18,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from registry.disk import CAREFUL, explained
-from registry.errors import Busy
 from registry.owners import abandoned, temp_name
 from registry.signals import unbroken
 
 if sys.platform != "win32":
     import fcntl
 
-__all__ = [
-    "adopt",
-    "discard",
-    "growing",
-    "lock",
-    "make_folder",
-    "move",
-    "publish",
-    "remove",
-    "sweep",
-    "temp_name",
-]
-
 TRASH = ".trash"
 TRASH_DAYS = 7
 
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EMLINK}
-_NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 _NO_FOLDER_FLUSH = {errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 _TRASHED = re.compile(r".*-(\d{8}T\d{6}Z)-[0-9a-f]{6}(?:\..*)?", re.DOTALL)
@@ -153,29 +137,6 @@ def sweep(folder: Path) -> None:
         for name in _names(_real_folder(folder / TRASH)):
             if (trashed := _TRASHED.fullmatch(name)) and trashed[1] < eldest:
                 discard(folder / TRASH / name)
-
-
-@contextmanager
-def lock(path: Path) -> Iterator[None]:
-    """Be the only one who makes the file `path`; the system lets go of the lock however this process ends.
-
-    Raises Busy at once when another has it, DiskError when the folder is not writable. It saves work and no
-    more: what keeps two files of one name apart is publish(). Windows, and disks that cannot lock, do
-    without.
-    """
-    if sys.platform == "win32":
-        yield
-        return
-    target = path.with_suffix(".lock")
-    held = None
-    try:
-        with unbroken(), explained(target):
-            held = _acquire(target)
-        yield
-    finally:
-        with unbroken():
-            if held is not None:
-                _release(held, target)
 
 
 def _write(temp: Path, chunks: Sequence[bytes]) -> None:
@@ -300,52 +261,6 @@ def _flush_tree(temp: Path) -> None:
         _flush(file)
     finally:
         os.close(file)
-
-
-def _acquire(target: Path) -> int:
-    """The open and locked file `target`, with this process's number in it. Raises Busy, OSError."""
-    while True:
-        file = os.open(target, os.O_RDWR | os.O_CREAT | CAREFUL, 0o666)
-        try:
-            _flock(file, target)
-            if _is_at(file, target):  # else its last holder has just deleted it
-                with suppress(OSError):  # a full disk: then the lock holds without a signature
-                    os.ftruncate(file, 0)
-                    os.write(file, f"{os.getpid()} {int(time.time())}\n".encode())
-                return file
-        except BaseException:
-            os.close(file)
-            raise
-        os.close(file)
-
-
-def _release(held: int, target: Path) -> None:
-    with suppress(OSError):
-        if _is_at(held, target):
-            os.unlink(target)
-    with suppress(OSError):
-        os.close(held)
-
-
-def _flock(file: int, target: Path) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        owner = re.fullmatch(rb"(\d{1,10}) (\d{1,11})\n", os.read(file, 64))
-        who = f"Process {int(owner[1])}" if owner else "Another process"
-        since = time.strftime(" since %H:%M", time.localtime(int(owner[2]))) if owner else ""
-        message = f"{who} has been writing {target.stem}{since}."
-        raise Busy(message, "Wait until it is done, or choose another name.") from None
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            raise
-
-
-def _is_at(file: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), os.lstat(path))
-    except FileNotFoundError:
-        return False
 
 
 def _names(folder: Path) -> list[str]:

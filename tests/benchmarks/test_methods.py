@@ -1,0 +1,41 @@
+"""The bench, cut down: it measures, goes on where it stopped, and tells a broken method."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+QUICK = (
+    "--motions",
+    "circle",
+    "--targets",
+    "1",
+    "--seeds",
+    "1",
+    "--learning-steps",
+    "2",
+    "--sampling-steps",
+    "2",
+)
+
+
+def bench(out: Path, *rows: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(HERE / "methods.py"), "--out", str(out), *QUICK, "--rows", *rows]
+    environment = {**os.environ, "VMC_HOME": str(out / "home")}
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+
+
+def test_the_bench_measures_and_a_second_run_makes_no_video_again(tmp_path: Path) -> None:
+    first = bench(tmp_path, "no motion", "broken: loss with its sign flipped")
+    assert first.stdout.count(" min left: ") == 2
+    again = bench(tmp_path, "no motion", "broken: loss with its sign flipped")
+    assert " min left: " not in again.stdout
+    assert again.stdout.splitlines()[-4:] == first.stdout.splitlines()[-4:]
+    results = json.loads((tmp_path / "table.json").read_text(encoding="utf-8"))
+    assert [result["row"] for result in results] == ["no motion", "broken: loss with its sign flipped"]
+    assert all(-1 <= result["cosine"] <= 1 for result in results)
+    assert (tmp_path / "no_motion.png").stat().st_size > 1000

@@ -1,0 +1,157 @@
+"""What a learned motion holds, and what it was learned from."""
+
+import datetime
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+
+from registry.card import Source
+from registry.store import Store
+from tests.vmc_cli.conftest import fingerprint
+from tests.vmc_cli.motions.conftest import PROMPT, RECIPE, clip, generated, learned
+from vmc_cli import adapters, motions, sampling, training
+from vmc_cli.checkpoints import Checkpoint
+from vmc_cli.delta import Delta
+from vmc_cli.errors import ClipError, NotFoundError
+from vmc_cli.motions import Footage, footage, learn
+from vmc_cli.recipes import Recipe
+
+
+def test_the_card_tells_everything_about_the_motion(tiny_backbone):
+    source = Source("bird.mp4", "0" * 64)
+    card = learned(tiny_backbone, seed=7, sources=[source]).card
+    assert (card.name, card.backbone, card.revision) == ("walk", "tiny", tiny_backbone.revision)
+    assert (card.method, Recipe.from_card(card.recipe)) == ("vmc", RECIPE)
+    assert (card.prompt, card.prompt_used) == (PROMPT, "a bird is walking")
+    assert (card.frames, card.height, card.width, card.fps) == (4, 32, 32, 12.5)
+    assert (card.seed, card.steps, card.sources) == (7, 3, (source,))
+    assert {"vmc", "torch", "diffusers", "peft"} <= card.versions.keys()
+    assert datetime.datetime.fromisoformat(card.created).utcoffset() == datetime.timedelta(0)
+    assert 0 < card.loss < 2
+    assert card.seconds >= 0
+
+
+def test_the_file_holds_exactly_the_trained_matrices_the_noise_the_latents_and_the_preview(
+    tiny_backbone, delta, tmp_path
+):
+    store = Store(tmp_path)
+    with store.writing("walk") as slot:
+        delta.save(slot)
+    _, tensors = store.load("walk")
+    sites = tiny_backbone.sites_for(RECIPE.trains)
+    expected = {key: ("F16", shape) for key, shape in adapters.shapes(sites, 2).items()}
+    expected["start_noise"] = expected["latents"] = ("F16", (1, 4, 4, 4, 4))
+    expected["preview"] = ("U8", (4, 32, 32, 3))
+    assert {key: (value.dtype, value.shape) for key, value in tensors.items()} == expected
+
+
+def test_learning_leaves_the_network_as_it_was_and_is_decided_by_the_seed(tiny_backbone, delta):
+    before = fingerprint(tiny_backbone.network)
+    again, other = learned(tiny_backbone), learned(tiny_backbone, seed=1)
+    assert fingerprint(tiny_backbone.network) == before
+    assert all(torch.equal(delta.tensors[key], again.tensors[key]) for key in delta.tensors)
+    assert not all(torch.equal(delta.weights[key], other.weights[key]) for key in delta.weights)
+
+
+def test_the_prompt_is_stripped_unless_it_is_kept(tiny_backbone, monkeypatch):
+    asked = []
+    original = type(tiny_backbone).embed
+    monkeypatch.setattr(
+        type(tiny_backbone),
+        "embed",
+        lambda self, prompts: asked.append(list(prompts)) or original(self, prompts),
+    )
+    assert learned(tiny_backbone).card.prompt_used == "a bird is walking"
+    assert ["a bird is walking"] in asked
+    assert [PROMPT] not in asked
+    assert learned(tiny_backbone, keep_prompt=True).card.prompt_used == PROMPT
+    assert [PROMPT] in asked
+    asked.clear()
+    kept = learned(tiny_backbone, recipe=RECIPE.adjusted({"invariant_prompt": False}))
+    assert kept.card.prompt_used == PROMPT
+
+
+def test_the_start_noise_is_the_frozen_networks_inversion_of_each_clip(tiny_backbone):
+    clips = [clip(1), clip(2)]
+    delta = learned(tiny_backbone, clips)
+    for number, each in enumerate(clips):
+        inverted = sampling.invert(tiny_backbone, tiny_backbone.encode(each.frames), steps=3)
+        assert torch.equal(delta.tensors["start_noise"][number : number + 1], inverted.half())
+
+
+def test_the_preview_is_the_first_clip_made_small(tiny_backbone):
+    delta = learned(tiny_backbone, [clip(1), clip(2)])
+    assert np.array_equal(delta.tensors["preview"].numpy(), clip(1).frames)
+    small = footage._small(clip(size=256))
+    assert small.shape == (4, 64, 64, 3)
+    frame = clip(size=256).frames[2].astype(float)
+    block = frame[8:12, 20:24].mean(axis=(0, 1))
+    assert np.abs(small[2, 2, 5].numpy() - block).max() <= 1
+
+
+def test_a_motion_can_be_learned_backward_from_what_it_holds(exact_backbone):
+    clips = [clip(1), clip(2)]
+    delta = learned(exact_backbone, clips)
+    wishes = {"name": "back", "prompt": "a bird is walking backward", "recipe": RECIPE, "seed": 3}
+    backward = learn(exact_backbone, Footage.backward(exact_backbone, delta), **wishes)
+    fresh = learned(exact_backbone, [each.reversed() for each in clips], **wishes)
+    for key in ("latents", "preview"):
+        assert torch.equal(backward.tensors[key], fresh.tensors[key])
+    for key, value in fresh.tensors.items():  # learned from latents in half precision
+        torch.testing.assert_close(backward.tensors[key], value, rtol=0.1, atol=0.05)
+    assert (backward.card.prompt_used, backward.card.fps) == ("a bird is walking backward", 12.5)
+    assert backward.card.extra == {"reversed": "walk"}
+
+
+def test_a_motion_without_its_clips_can_be_used_but_not_reversed(tiny_backbone, delta):
+    bare = Delta(delta.card, {key: value for key, value in delta.tensors.items() if key != "latents"})
+    assert generated(tiny_backbone, deltas=[(bare, 1.0)]).shape == (4, 32, 32, 3)
+    with pytest.raises(NotFoundError, match="does not hold the clips"):
+        Footage.backward(tiny_backbone, bare)
+
+
+@pytest.mark.parametrize("wrong", [[], [clip(frames=3)], [clip(), clip(size=16)]])
+def test_clips_of_another_size_are_refused(tiny_backbone, wrong):
+    with pytest.raises(ClipError, match="4 frames of 32x32"):
+        learned(tiny_backbone, wrong)
+
+
+@pytest.mark.parametrize("rank", [2, None])
+def test_the_sizes_of_the_files_are_known_before_learning_but_for_their_headers(
+    tiny_backbone, tmp_path, rank
+):
+    recipe = RECIPE.adjusted({"rank": rank})
+    checkpoint, store = Checkpoint(tmp_path / "walk", every=1), Store(tmp_path)
+    motion_size, state_size = motions.file_sizes(tiny_backbone, recipe, clips=2)
+    with store.writing("walk") as slot:
+        learned(tiny_backbone, [clip(1), clip(2)], recipe=recipe, checkpoint=checkpoint).save(slot)
+    written = store.load("walk")[1].values()
+    assert 0 <= motion_size - sum(len(tensor.data) for tensor in written) <= 4 * 3 * (64**2 - 32**2)
+    for path in checkpoint.folder.glob("*.safetensors"):
+        tensors = safetensors.numpy.load_file(path)
+        assert 0 < sum(tensor.nbytes for tensor in tensors.values()) - state_size < 10_000
+
+
+def test_the_latents_are_coded_once_and_not_at_every_step(tiny_backbone, monkeypatch):
+    counts = {"encode": 0, "embed": 0}
+    for name in counts:
+        original = getattr(type(tiny_backbone), name)
+
+        def counted(self, value, name=name, original=original):
+            counts[name] += 1
+            return original(self, value)
+
+        monkeypatch.setattr(type(tiny_backbone), name, counted)
+    learned(tiny_backbone, recipe=RECIPE.adjusted({"steps": 6}))
+    assert counts == {"encode": 1, "embed": 2}  # the prompt, and the empty one to invert
+
+
+def test_a_learned_motion_is_what_training_gave(tiny_backbone, delta):
+    latents = tiny_backbone.encode(clip().frames)
+    embedding = tiny_backbone.embed(["a bird is walking"])
+    trained = training.train(tiny_backbone, [latents], embedding, RECIPE, seed=0)
+    assert delta.weights.keys() == trained.tensors.keys()
+    for key, value in trained.tensors.items():
+        assert torch.equal(delta.weights[key], value.half())
