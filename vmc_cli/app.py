@@ -6,16 +6,13 @@ copy of Click, so its exceptions are known by what they can do, and ours are rai
 
 from __future__ import annotations
 
-import errno
 import importlib
 import itertools
 import os
 import sys
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
 
@@ -24,9 +21,8 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 import vmc_cli
-from registry.errors import RegistryError
-from vmc_cli import errors, signals, terminal
-from vmc_cli.errors import DiskError, OutOfMemory, Stopped, UsageError, VmcError
+from vmc_cli import errors, failures, signals, terminal
+from vmc_cli.errors import UsageError
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
@@ -42,13 +38,12 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "remove": "Remove motions.",
         "methods": "List the ways in which motions can be learned.",
         "backbones": "List the models that motions can be learned with, and fetch them.",
+        "doctor": "Look at what vmc needs, and say what is wrong.",
     }
 )
 """Name -> what it does. `vmc_cli/commands/<name>.py` holds it as `command`: a function; or a Typer."""
 
 EXIT_BROKEN_PIPE = 141  # 128 + SIGPIPE, as any program that a `| head` cuts off
-
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG}
 
 _ENVIRONMENT = {
     "DIFFUSERS_DISABLE_REMOTE_CODE": "1",
@@ -128,7 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     with warnings.catch_warnings(), signals.handled():
-        if not _debugging():
+        if not failures.debugging():
             warnings.simplefilter("ignore")
         try:
             return _run(given or ["--help"])
@@ -157,15 +152,8 @@ def _run(arguments: list[str]) -> int:
 
 def _explain(error: BaseException, arguments: Sequence[str]) -> int:
     """Say on stderr, in one line, what went wrong and what to do; return the exit code."""
-    if _debugging():
-        for line in _traceback(error).splitlines():
-            terminal.say(line)
-    known = _known(error, arguments)
-    if known is None:
-        where = _crash_log(error)
-        kept = f"Please report it with {where}" if where else "Please report it"
-        reason = errors.scrubbed(f"{type(error).__name__}: {error}")
-        known = VmcError(f"This is a bug in vmc: {reason}", f"{kept}; VMC_DEBUG=1 shows the traceback.")
+    by_click = hasattr(error, "format_message")  # wherever Typer keeps it
+    known = _bad_usage(error, arguments) if by_click else failures.told(error)
     as_json = "--json" in itertools.takewhile(lambda argument: argument != "--", arguments)
     terminal.error(
         errors.scrubbed(known.message),
@@ -177,27 +165,6 @@ def _explain(error: BaseException, arguments: Sequence[str]) -> int:
     return known.code
 
 
-def _known(error: BaseException, arguments: Sequence[str]) -> VmcError | RegistryError | Stopped | None:
-    """`error` as one with a message, a hint and an exit code; None for a bug."""
-    if isinstance(error, VmcError | RegistryError | Stopped):
-        return error
-    if isinstance(error, KeyboardInterrupt):
-        return Stopped(2)
-    if hasattr(error, "format_message"):  # Click's, wherever Typer keeps it
-        return _bad_usage(error, arguments)
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or _cpu_memory(error):
-        return OutOfMemory(
-            "There is not enough memory for this.",
-            "Close other programs, or choose a smaller backbone: vmc backbones",
-        )
-    if isinstance(error, OSError) and error.errno in _DISK:
-        name = "The output" if error.filename is None else os.fsdecode(error.filename)
-        return DiskError(
-            f"{name} cannot be written or read: {error.strerror}.", "Check the disk and its permissions."
-        )
-    return None
-
-
 def _bad_usage(error: Any, arguments: Sequence[str]) -> UsageError:
     context = getattr(error, "ctx", None)
     command = "vmc" if context is None else context.command_path
@@ -206,39 +173,6 @@ def _bad_usage(error: Any, arguments: Sequence[str]) -> UsageError:
     if option and any(word.startswith(option) for word in files):
         return UsageError(f"{files[0]} looks like an option.", f"For the file, write ./{files[0]}")
     return UsageError(" ".join(error.format_message().split()), f"See {command} --help")
-
-
-def _cpu_memory(error: BaseException) -> bool:
-    """torch reports a full main memory as a bare RuntimeError."""
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
-def _debugging() -> bool:
-    return bool(os.environ.get("VMC_DEBUG"))
-
-
-def _traceback(error: BaseException) -> str:
-    import traceback
-
-    return errors.scrubbed("".join(traceback.format_exception(error)))
-
-
-def _crash_log(error: BaseException) -> Path | None:
-    """Write the traceback where only this user can read it; None where that is impossible."""
-    from registry import files, home
-
-    text = f"vmc {vmc_cli.__version__}, Python {sys.version.split()[0]}, {sys.platform}\n{_traceback(error)}"
-    mask = os.umask(0o077)
-    try:
-        folder = home.checkpoints_dir().parent / "crashes"
-        path = folder / time.strftime(f"%Y%m%d-%H%M%S-{os.getpid()}.txt", time.gmtime())
-        files.make_folder(folder)
-        files.publish(path, text.encode("utf-8", "backslashreplace"), replace=True)
-        return path
-    except RegistryError:
-        return None
-    finally:
-        os.umask(mask)
 
 
 def _drop_unwritable() -> None:

@@ -88,6 +88,14 @@ class Diverged(VmcError):
     code = 11
 
 
+class Partly(VmcError):
+    """Some of many things failed, and each was told by itself; `code` is that of the first."""
+
+    def __init__(self, message: str, hint: str, code: int) -> None:
+        super().__init__(message, hint)
+        self.code = code
+
+
 class Stopped(KeyboardInterrupt):
     """A signal asked us to stop. Raised between steps, so that work so far can be kept."""
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from registry import files, home
+from vmc_cli.backbones import converting
 from vmc_cli.backbones.spec import Origin
 
 PART = ".part"
@@ -30,10 +31,19 @@ class File:
 
 @dataclass(frozen=True)
 class Record:
-    """What was resolved at the first pull and is verified from then on: a commit and its files by path."""
+    """What was resolved at the first pull and is verified from then on: a commit and its files by path.
+
+    `pickles` are those of its files that are fetched to be converted. What they became is in `files`, too.
+    """
 
     commit: str
     files: Mapping[str, File]
+    pickles: Mapping[str, File] = field(default_factory=dict)
+
+    @property
+    def converted(self) -> set[str]:
+        """The paths of what the pickles become, or became."""
+        return {converting.target(Path(path)).as_posix() for path in self.pickles}
 
 
 def folder(origin: Origin) -> Path:
@@ -59,7 +69,11 @@ def record(origin: Origin) -> Record | None:
 
 def write(origin: Origin, found: Record) -> None:
     """Write down ``found``, durably. Raises DiskError."""
-    content = {"commit": found.commit, "files": {path: asdict(file) for path, file in found.files.items()}}
+    groups = {"files": found.files, "pickles": found.pickles}
+    content = {
+        "commit": found.commit,
+        **{key: {path: asdict(file) for path, file in group.items()} for key, group in groups.items()},
+    }
     path = record_path(origin)
     files.make_folder(path.parent)
     files.publish(path, json.dumps(content, indent=1).encode(), replace=True)
@@ -68,8 +82,10 @@ def write(origin: Origin, found: Record) -> None:
 def is_whole(origin: Origin) -> bool:
     """Whether all files are here. Each got its name only after it was verified, so sizes tell."""
     found = record(origin)
-    return found is not None and all(
-        size_of(folder(origin) / path) == file.size for path, file in found.files.items()
+    return (
+        found is not None
+        and found.converted <= found.files.keys()
+        and all(size_of(folder(origin) / path) == file.size for path, file in found.files.items())
     )
 
 
@@ -98,13 +114,16 @@ def sized(size: float) -> str:
 
 
 def _parsed(value: Any) -> Record:
-    found = {
-        str(path): File(int(file["size"]), str(file["sha256"]), str(file["git"]))
-        for path, file in value["files"].items()
-    }
-    if not found or not _HEX.fullmatch(value["commit"]) or not all(map(is_inside, found)):
+    found, pickles = (
+        {
+            str(path): File(int(file["size"]), str(file["sha256"]), str(file["git"]))
+            for path, file in group.items()
+        }
+        for group in (value["files"], value.get("pickles", {}))
+    )
+    if not found or not _HEX.fullmatch(value["commit"]) or not all(map(is_inside, (*found, *pickles))):
         raise ValueError
-    return Record(value["commit"], found)
+    return Record(value["commit"], found, pickles)
 
 
 def is_inside(path: str) -> bool:

@@ -24,9 +24,11 @@ _SHARD = r"(?:-\d{5}-of-\d{5})?"
 WEIGHTS = re.compile(rf"(?:diffusion_pytorch_model|model){_SHARD}(\.fp16)?{_SHARD}\.safetensors")
 """Names of weight files; the group is there in those of half precision."""
 
-_PICKLES = re.compile(
+PICKLES = re.compile(
     rf"(?:diffusion_pytorch_model|pytorch_model|model){_SHARD}(?:\.fp16)?{_SHARD}\.(?:bin|ckpt|pth?)"
 )
+"""Names of files with pickled weights."""
+
 _FAMILIES = {"UNet3DConditionModel": "unet3d", "UNet2DConditionModel": "animatediff"}
 _PIXELS = {
     "unet3d": 256,
@@ -116,7 +118,7 @@ def variant(part: Path) -> str | None:
 
 def pickles(part: Path) -> list[Path]:
     """The files with pickled weights of one part."""
-    return [path for path in _listed(part) if _PICKLES.fullmatch(path.name)]
+    return [path for path in _listed(part) if PICKLES.fullmatch(path.name)]
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -55,7 +55,8 @@ def endpoint() -> str:
 def resolve(origin: Origin) -> Record:
     """The commit of ``origin`` and those of its files that are used. Raises NetworkError, TryAgain.
 
-    Of weights that are there in half precision too, only those are taken; of others than safetensors, none.
+    Of weights that are there in half precision too, only those are taken. Pickles are taken where a part has
+    no safetensors.
     """
     path = f"/api/models/{origin.repository}/revision/{origin.revision or 'main'}?blobs=true"
     with _answer(path, 0) as response:
@@ -71,14 +72,14 @@ def resolve(origin: Origin) -> Record:
         ) from error
     if not re.fullmatch(r"[0-9a-f]{40}", commit) or origin.revision not in (None, commit):
         raise NetworkError(f"{endpoint()} has another commit of {origin.repository} than was asked for.")
-    wanted = _wanted(origin, listed)
+    wanted, pickles = _wanted(origin, listed)
     for name, digest in origin.sha256.items():
         if name not in wanted or wanted[name].sha256 != digest:
             raise NetworkError(
                 f"{name} of {origin.repository} at {endpoint()} is not the published file.",
                 "Do not use this mirror." if os.environ.get("HF_ENDPOINT") else "Please report this.",
             )
-    return Record(commit, wanted)
+    return Record(commit, wanted, pickles)
 
 
 def read(origin: Origin, commit: str, path: str, begin: int) -> Iterator[bytes]:
@@ -169,17 +170,26 @@ def _hex(text: str, digits: int) -> str:
     return text
 
 
-def _wanted(origin: Origin, listed: dict[str, File]) -> dict[str, File]:
+def _wanted(origin: Origin, listed: dict[str, File]) -> tuple[dict[str, File], dict[str, File]]:
+    """The files that are used as they are, and the pickles that are not."""
     found: dict[str, File] = {}
+    pickles: dict[str, File] = {}
     for part in origin.parts:
         prefix = "" if part == "." else f"{part}/"
         inside = [name for name in listed if is_inside(name) and name.rpartition("/")[0] == prefix[:-1]]
         names = [name.removeprefix(prefix) for name in inside]
         settings = [name for name in names if _SETTINGS.fullmatch(name)]
-        weights = {name: match[1] for name in names if (match := folders.WEIGHTS.fullmatch(name))}
-        half = [name for name, mark in weights.items() if mark]
-        if not settings or (not weights and part in (*folders.WEIGHED, ".")):
-            what = "weights in safetensors" if settings else "files"
+        weights = [name for name in names if folders.WEIGHTS.fullmatch(name)]
+        pickled = [name for name in names if folders.PICKLES.fullmatch(name) and name.endswith(".bin")]
+        if not settings or (not weights and not pickled and part in (*folders.WEIGHED, ".")):
+            what = "weights" if settings else "files"
             raise NetworkError(f"{origin.repository} has no {what} for {part}.", "Another revision may.")
-        found |= {prefix + name: listed[prefix + name] for name in (*settings, *(half or weights))}
-    return dict(sorted(found.items()))
+        found |= {prefix + name: listed[prefix + name] for name in (*settings, *_smallest(weights))}
+        if not weights:
+            pickles |= {prefix + name: listed[prefix + name] for name in _smallest(pickled)}
+    return dict(sorted(found.items())), dict(sorted(pickles.items()))
+
+
+def _smallest(weights: list[str]) -> list[str]:
+    """Those in half precision, or else all."""
+    return [name for name in weights if ".fp16" in name] or weights

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +14,7 @@ from typing import TypeVar
 from registry import files
 from registry.disk import need_space
 from vmc_cli import terminal
-from vmc_cli.backbones import cache, hub
+from vmc_cli.backbones import cache, converting, hashes, hub
 from vmc_cli.backbones.cache import File, Record
 from vmc_cli.backbones.spec import Origin, Spec
 from vmc_cli.errors import NetworkError, Stopped
@@ -32,13 +33,17 @@ def pull(spec: Spec, progress: Progress) -> int:
         DiskError: there is no room. Busy: another process fetches it.
         Stopped: a signal came; as with the others, the next pull goes on from there.
     """
-    if os.environ.get("HF_ENDPOINT"):
-        terminal.warn(f"HF_ENDPOINT is set: {hub.endpoint()} is believed to be the hub.")
-    try:
+    with _fetching():
         return sum(_pull(spec, origin, progress) for origin in spec.origins)
-    except Stopped as stopped:
-        stopped.hint = "The same command goes on from there."
-        raise
+
+
+def convert(spec: Spec, progress: Progress) -> list[Path]:
+    """Fetch the pickles of a model that has no safetensors, and convert them once; the new files.
+
+    The pickles are deleted then. Raises as `pull` and `converting.convert` do.
+    """
+    with _fetching():
+        return [path for origin in spec.origins for path in _convert(spec, origin, progress)]
 
 
 def remove(spec: Spec, others: list[Spec]) -> int:
@@ -57,26 +62,87 @@ def remove(spec: Spec, others: list[Spec]) -> int:
     return freed
 
 
+@contextmanager
+def _fetching() -> Iterator[None]:
+    """What holds for all that is fetched: who is asked is told, and how to go on when it is stopped."""
+    if os.environ.get("HF_ENDPOINT"):
+        terminal.warn(f"HF_ENDPOINT is set: {hub.endpoint()} is believed to be the hub.")
+    try:
+        yield
+    except Stopped as stopped:
+        stopped.hint = "The same command goes on from there."
+        raise
+
+
 def _pull(spec: Spec, origin: Origin, progress: Progress) -> int:
     files.make_folder(cache.folder(origin))
     with files.lock(cache.record_path(origin)):
-        record = cache.record(origin)
-        if record is None:
-            record = _patiently(lambda: hub.resolve(origin))
+        known = cache.record(origin)
+        record = known or _patiently(lambda: hub.resolve(origin))
+        if record.pickles and not _is_converted(origin, record):
+            parts = ", ".join(sorted({path.rpartition("/")[0] or "it" for path in record.pickles}))
+            raise NetworkError(
+                f"{origin.repository} has no weights in safetensors for {parts}, only pickles.",
+                f"Fetch and convert them once: vmc backbones convert {spec.name}",
+            )
+        if known is None:
             cache.write(origin, record)
-        total = sum(file.size for file in record.files.values())
-        here = sum(_here(origin, path, file) for path, file in record.files.items())
-        terminal.say(
-            f"{origin.repository} at {record.commit[:12]}: {cache.sized(total)}, "
-            f"{cache.sized(here)} of it here."
-        )
-        need_space(cache.folder(origin), total - here)
-        meter = _Meter(progress, f"Fetching {spec.name}", total)
-        done = {path: _complete(origin, record, path, meter) for path in record.files}
-        meter.finish()
+        done = _fetched(spec, origin, record, record.files, progress)
         if done != record.files:
-            cache.write(origin, Record(record.commit, done))
-        return total
+            cache.write(origin, replace(record, files=done))
+        return sum(file.size for file in done.values())
+
+
+def _convert(spec: Spec, origin: Origin, progress: Progress) -> list[Path]:
+    place = cache.folder(origin)
+    files.make_folder(place)
+    with files.lock(cache.record_path(origin)):
+        record = cache.record(origin) or _patiently(lambda: hub.resolve(origin))
+        if not record.pickles or _is_converted(origin, record):
+            return []
+        cache.write(origin, record)
+        for old in record.converted:
+            files.discard(place / old)
+        plain = {path: file for path, file in record.files.items() if path not in record.converted}
+        need_space(place, 2 * sum(file.size for file in record.pickles.values()))
+        done = _fetched(spec, origin, record, {**plain, **record.pickles}, progress)
+        made = converting.convert(place, progress)
+        pickles = {path: done.pop(path) for path in record.pickles}
+        for new in made:
+            done[new.relative_to(place).as_posix()] = File(new.stat().st_size, hashes.sha256(new))
+        cache.write(origin, Record(record.commit, done, pickles))
+        for path in pickles:
+            files.discard(place / path)
+        return made
+
+
+def _is_converted(origin: Origin, record: Record) -> bool:
+    """Whether what became of the pickles is here, as it was made."""
+    for path in record.converted:
+        file = record.files.get(path)
+        if file is None or cache.size_of(cache.folder(origin) / path) != file.size:
+            return False
+        found = _Digest(file)
+        found.add(cache.folder(origin) / path)
+        if not found.agrees():
+            return False
+    return True
+
+
+def _fetched(
+    spec: Spec, origin: Origin, record: Record, wanted: Mapping[str, File], progress: Progress
+) -> dict[str, File]:
+    """Have all ``wanted`` files, verified; what is known of them now."""
+    total = sum(file.size for file in wanted.values())
+    here = sum(_here(origin, path, file) for path, file in wanted.items())
+    terminal.say(
+        f"{origin.repository} at {record.commit[:12]}: {cache.sized(total)}, {cache.sized(here)} of it here."
+    )
+    need_space(cache.folder(origin), total - here)
+    meter = _Meter(progress, f"Fetching {spec.name}", total)
+    done = {path: _complete(origin, record.commit, path, file, meter) for path, file in wanted.items()}
+    meter.finish()
+    return done
 
 
 def _here(origin: Origin, path: str, file: File) -> int:
@@ -86,9 +152,9 @@ def _here(origin: Origin, path: str, file: File) -> int:
     return file.size if whole == file.size else min(file.size, cache.size_of(_part(place)) or 0)
 
 
-def _complete(origin: Origin, record: Record, path: str, meter: _Meter) -> File:
+def _complete(origin: Origin, commit: str, path: str, file: File, meter: _Meter) -> File:
     """Have the file at ``path``, verified; returns what is known of it now, its sha256 too."""
-    file, place = record.files[path], cache.folder(origin) / path
+    place = cache.folder(origin) / path
     if cache.size_of(place) == file.size:
         found = _Digest(file)
         found.add(place)
@@ -99,7 +165,7 @@ def _complete(origin: Origin, record: Record, path: str, meter: _Meter) -> File:
     files.discard(place)
     files.make_folder(place.parent)
     for _ in range(2):
-        found = _fetch(origin, record.commit, path, file, meter)
+        found = _fetch(origin, commit, path, file, meter)
         if found.agrees():
             files.move(_part(place), place)
             return found.known()

@@ -103,23 +103,33 @@ def _pull(name: Model, json: options.Json = False, quiet: options.Quiet = False)
 
 @command.command("convert")
 def _convert(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="A model in diffusers layout, or a part of one.")
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|FOLDER",
+            autocompletion=options.backbone_names,
+            help="A model that is published as pickles; or a folder in diffusers layout, or a part.",
+        ),
     ],
     quiet: options.Quiet = False,
 ) -> None:
-    """Convert pickled weights (.bin), which are never loaded, into safetensors beside them. Prints the files.
+    """Convert pickled weights (.bin), which are never loaded, into safetensors. Prints the new files.
 
-    It is done in a process of its own, without a network.
+    It is done in a process of its own, without a network. The pickles of a model by NAME are fetched for it,
+    verified, and deleted afterwards; those in a FOLDER stay.
     """
-    if not folder.is_dir():
-        raise NotFoundError(f"There is no folder {folder}.", "Check the path.")
-    checks.writable_folder(folder, "folder")
-    from vmc_cli.backbones import converting
+    from vmc_cli.backbones import converting, pulling
 
-    made = converting.convert(folder, Progress())
+    if name in backbones.BACKBONES:
+        made = pulling.convert(backbones.find(name), Progress())
+    else:
+        folder = Path(name)
+        if not folder.is_dir():
+            raise NotFoundError(f"There is no model or folder {name}.", "Check the path.")
+        checks.writable_folder(folder, "folder")
+        made = converting.convert(folder, Progress())
     if not made:
-        terminal.say(f"There is nothing to convert in {folder}.")
+        terminal.say(f"There is nothing to convert in {name}.")
     for path in made:
         terminal.emit_path(path)
 

@@ -57,6 +57,7 @@ class _Clips:
             augmented=self._plan.recipe.augmented,
             others=self._others,
             token=self._plan.token,
+            extra=self._plan.cut,
         )
 
 

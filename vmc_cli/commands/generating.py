@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import vmc_cli
 from registry.card import Card
-from registry.errors import Exists
 from registry.store import Store
-from vmc_cli import backbones, prompts, terminal, tokens
+from vmc_cli import backbones, terminal, tokens
 from vmc_cli.backbones import Spec, folders
-from vmc_cli.commands import casting, checks, options
+from vmc_cli.commands import batches, casting, checks, options, targets
 from vmc_cli.commands.casting import Cast
-from vmc_cli.errors import ExistsError, IncompatibleError, UsageError
+from vmc_cli.commands.targets import Video
+from vmc_cli.errors import IncompatibleError, Partly, UsageError
 from vmc_cli.progress import Progress
 from vmc_cli.recipes import GUIDANCE, NOISES, SAMPLING_STEPS, SUBJECT
 
 if TYPE_CHECKING:
     from vmc_cli.clip import Clip
-
-SUFFIXES = (".mp4", ".gif", ".webp")
 
 
 @dataclass(frozen=True)
@@ -49,19 +46,19 @@ class Plan:
     """A wish that has been checked and completed."""
 
     wish: Wish
-    prompt: str
     spec: Spec
     motions: tuple[tuple[str, float], ...]
-    targets: tuple[Path, ...]
+    videos: tuple[Video, ...]
     cast: Cast
 
 
-def planned(wish: Wish, prompt: str, *, motions: Sequence[str], backbone: str | None) -> Plan:
+def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], backbone: str | None) -> Plan:
     """Check a wish without loading a model. Raises what the commands promise, all of it cheap.
 
-    motions: each NAME or NAME:STRENGTH. backbone: None for the one that they were learned on.
+    prompt: or many of them. motions: each NAME or NAME:STRENGTH. backbone: None for the one that they were
+    learned on.
     """
-    prompt = checks.worded("prompt", prompt)
+    wanted = [checks.worded("prompt", each) for each in ([prompt] if isinstance(prompt, str) else prompt)]
     checks.finite("--guidance", wish.guidance)
     checks.finite("--strength", wish.strength)
     if wish.noise is not None and wish.noise not in NOISES:
@@ -76,12 +73,17 @@ def planned(wish: Wish, prompt: str, *, motions: Sequence[str], backbone: str | 
     cards += [casting.card_of(name, SUBJECT) for name, _ in learned]
     spec = agreed_spec(backbone, cards)
     cast = casting.cast(learned, files, spec, cards)
-    tokens.agreed(prompt, cards, [(each.name, each.token) for each in cast.inversions])
-    return Plan(wish, prompt, spec, named, _targets(wish, prompt), cast)
+    for each in wanted:
+        tokens.agreed(each, cards, [(one.name, one.token) for one in cast.inversions])
+    videos = targets.planned(wish, wanted, many=not isinstance(prompt, str))
+    return Plan(wish, spec, named, videos, cast)
 
 
 def carry_out(plan: Plan, *, as_json: bool) -> None:
-    """Generate the videos of a plan, one a seed, and print the path of each as soon as it is written."""
+    """Generate the videos of a plan, and print the path of each as soon as it is written.
+
+    One of several that fails is told, and the others are made; Partly is raised in the end.
+    """
     from vmc_cli import motions
     from vmc_cli.delta import Delta
 
@@ -91,46 +93,72 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
     noise = wish.noise or (deltas[0][0].noise if plan.motions else "random")
     backbone = backbones.load(plan.spec)
     rows = [(delta.preview, f"learned: {delta.card.prompt_used}") for delta, _ in deltas]
-    for number, target in enumerate(plan.targets):
-        seed = wish.seed + number
-        video = motions.generate(
-            backbone,
-            plan.prompt,
-            deltas=deltas,
-            loras=plan.cast.loras,
-            inversions=plan.cast.inversions,
-            noise=noise,
-            steps=wish.steps,
-            guidance=wish.guidance,
-            negative=wish.negative,
-            seed=seed,
-            progress=Progress(),
-        )
-        facts: dict[str, Any] = {
-            "prompt": plan.prompt,
-            "seed": seed,
-            "noise": noise,
-            "steps": wish.steps,
-            "guidance": wish.guidance,
-            "negative": wish.negative,
-            "backbone": plan.spec.name,
-            "version": vmc_cli.__version__,
-        }
-        # What the video remembers of how it was made; no paths, as it may be shown to others.
-        worded = " ".join(f"{name}:{strength:g}" for name, strength in plan.motions)
-        if subjects := plan.cast.worded():
-            facts["subjects"] = subjects
-        path = _write(
-            video, target, plan.wish, {"motions": worded, **{key: str(facts[key]) for key in facts}}
-        )
-        rows.append((video, f"seed {seed}: {plan.prompt}"))
-        if as_json:
-            named = [{"name": name, "strength": strength} for name, strength in plan.motions]
-            terminal.emit_json({"video": str(path), **facts, "motions": named, "warnings": terminal.warnings})
-        else:
-            terminal.emit_path(path)
+    with motions.following(backbone, deltas, plan.cast.loras, plan.cast.inversions) as draw:
+
+        def make(video: Video) -> None:
+            made = draw(
+                video.prompt,
+                noise=noise,
+                steps=wish.steps,
+                guidance=wish.guidance,
+                negative=wish.negative,
+                seed=video.seed,
+                progress=Progress(),
+            )
+            facts = _facts(plan, video, noise)
+            path = targets.write(made, video.target, wish, {key: str(value) for key, value in facts.items()})
+            if wish.sheet:
+                rows.append((made, f"seed {video.seed}: {video.prompt}"))
+            _report(path, plan, facts, as_json=as_json)
+
+        partly = _make_all(plan.videos, make, as_json=as_json)
     if wish.sheet:
         _write_sheet(rows, wish.sheet, wish.force)
+    if partly:
+        raise partly
+
+
+def _make_all(videos: Sequence[Video], make: Callable[[Video], None], *, as_json: bool) -> Partly | None:
+    if len(videos) == 1:
+        make(videos[0])
+        return None
+    tasks = [
+        batches.Task(
+            f"{video.prompt}, seed {video.seed}",
+            {"prompt": video.prompt, "seed": video.seed},
+            partial(make, video),
+        )
+        for video in videos
+    ]
+    return batches.carried_out(tasks, "videos were generated", as_json=as_json)
+
+
+def _facts(plan: Plan, video: Video, noise: str) -> dict[str, Any]:
+    """What a video remembers of how it was made; no paths, as it may be shown to others."""
+    wish = plan.wish
+    facts: dict[str, Any] = {
+        "motions": " ".join(f"{name}:{strength:g}" for name, strength in plan.motions),
+        "prompt": video.prompt,
+        "seed": video.seed,
+        "noise": noise,
+        "steps": wish.steps,
+        "guidance": wish.guidance,
+        "negative": wish.negative,
+        "backbone": plan.spec.name,
+        "version": vmc_cli.__version__,
+    }
+    if subjects := plan.cast.worded():
+        facts["subjects"] = subjects
+    return facts
+
+
+def _report(path: Path, plan: Plan, facts: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        named = [{"name": name, "strength": strength} for name, strength in plan.motions]
+        more = {"motions": named, "warnings": terminal.warnings}
+        terminal.emit_json({"video": str(path), **facts, **more})
+    else:
+        terminal.emit_path(path)
 
 
 def agreed_spec(asked: str | None, cards: Sequence[Card]) -> Spec:
@@ -161,70 +189,7 @@ def agreed_spec(asked: str | None, cards: Sequence[Card]) -> Spec:
     return spec
 
 
-def _targets(wish: Wish, prompt: str) -> tuple[Path, ...]:
-    """Where the videos go, one a seed. Raises when that cannot be, so that nobody waits for nothing."""
-    out, folder, stem, suffix = wish.out, Path(), prompts.file_stem(prompt), ".mp4"
-    if out is not None and _takes_files(out):
-        folder = out
-    elif out is not None:
-        folder, stem, suffix = out.parent, out.stem, out.suffix
-        if suffix and suffix.lower() not in SUFFIXES:
-            raise UsageError(
-                f"{out} cannot be written: {suffix} is no format for videos.",
-                f"Choose {', '.join(SUFFIXES)}, or no suffix for a folder of PNGs.",
-            )
-    checks.writable_folder(folder, "--out")
-    # A seed is in the name where it was chosen, or tells several videos apart.
-    seeds = range(wish.seed, wish.seed + wish.count)
-    numbered = wish.count > 1 or (wish.seed != 0 and not _is_file(out))
-    found = [
-        folder / f"{stem}_seed{seed}{suffix}" if numbered else folder / f"{stem}{suffix}" for seed in seeds
-    ]
-    for path in found:
-        if _is_file(out) and os.path.lexists(path) and not wish.force:
-            raise ExistsError(
-                f"{path} exists already.", "Choose another --out, or overwrite it with --force."
-            )
-    return tuple(found)
-
-
-def _is_file(out: Path | None) -> bool:
-    """Whether --out names the video itself (a file, or a folder of PNGs to be made)."""
-    return out is not None and not _takes_files(out)
-
-
-def _takes_files(out: Path) -> bool:
-    """Whether --out is a folder to put videos into. A folder of PNGs that vmc made is a video itself."""
-    if not out.is_dir():
-        return False
-    inside = os.listdir(out)
-    return not inside or not all(re.fullmatch(r"[0-9]{4,}\.png", name) for name in inside)
-
-
-def _write(video: Clip, target: Path, wish: Wish, metadata: Mapping[str, str]) -> Path:
-    """Publish a video; a name that was not chosen gets a number when it is taken."""
-    from vmc_cli import clip
-
-    if _is_file(wish.out) or wish.force:
-        return clip.write(video, target, metadata=metadata, replace=wish.force)
-    for path in _numbered(target):
-        try:
-            return clip.write(video, path, metadata=metadata)
-        except Exists:
-            continue
-    raise AssertionError  # the numbers do not end
-
-
 def _write_sheet(rows: Sequence[tuple[Clip, str]], path: Path, force: bool) -> None:
     from vmc_cli import clip
 
     clip.sheet([shown for shown, _ in rows], path, [label for _, label in rows], replace=force)
-
-
-def _numbered(path: Path) -> Iterator[Path]:
-    """`path`, then with _2, _3 and so on before its suffix."""
-    yield path
-    number = 2
-    while True:
-        yield path.with_name(f"{path.stem}_{number}{path.suffix}")
-        number += 1

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from vmc_cli import backbones
+from vmc_cli.commands import each as one_a_clip
 from vmc_cli.commands import learning, options, planning
 from vmc_cli.errors import UsageError
 from vmc_cli.recipes import SUBJECT
@@ -31,7 +33,9 @@ WithMotion = Annotated[
 def command(
     clips: options.Clips,
     *,
-    prompt: options.Prompt,
+    prompt: options.Prompt = None,
+    each: options.Each = False,
+    prompt_file: options.PromptFile = None,
     backbone: options.Backbone = options.DEFAULT_BACKBONE,
     method: options.Method = None,
     subject: Subject = False,
@@ -44,13 +48,28 @@ def command(
     """Learn a motion from a clip, or a subject from pictures.
 
     The motion's name is printed. Say with --prompt what happens in the clip. Where it happens is stripped
-    from the prompt, so that the motion can be put anywhere else.
+    from the prompt, so that the motion can be put anywhere else. With --each a motion is learned from each of
+    many clips; those that fail are listed, and with --resume those that are there already are left alone.
     """
+    if each or prompt_file:
+        if not (each and prompt_file) or prompt is not None:
+            raise UsageError(
+                "One motion a clip takes a table of prompts.",
+                "Write --each CLIPS... --prompt-file captions.csv, without --prompt.",
+            )
+        if subject or with_motion:
+            raise UsageError("A subject is learned from all pictures together.", "Leave out --each.")
+        spec = backbones.find(backbone)
+        jobs = one_a_clip.planned(wish, prompt_file, clips=clips, spec=spec, method=method or "vmc")
+        one_a_clip.carry_out(jobs, dry_run=dry_run, as_json=json)
+        return
+    if prompt is None:
+        raise UsageError("What happens in the clip is not said.", 'Add --prompt "a seagull is walking", say.')
     plan = planning.planned(
         wish,
         prompt,
         clips=clips,
-        backbone=backbone,
+        spec=backbones.find(backbone),
         method=method or (SUBJECT if subject else "vmc"),
         with_motion=with_motion,
     )

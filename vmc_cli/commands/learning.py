@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from registry import home, names
 from registry.card import Card
@@ -22,21 +22,27 @@ from vmc_cli.progress import Progress
 from vmc_cli.recipes import SUBJECT
 
 if TYPE_CHECKING:
+    from vmc_cli.backbones.base import Backbone
     from vmc_cli.evaluation.appearance import Looks
 
 
 def carry_out(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
-    """Learn as planned, or only say what would be learned; print the outcome."""
+    """Learn as planned, or only say what would be learned; print the outcome. Raises Exists first of all."""
+    planning.require_free(plan)
     if dry_run:
         rehearse(plan, as_json)
         return
-    card = learned(plan)
-    if as_json:
-        facts = {"steps": card.steps, "loss": card.loss, "seconds": card.seconds, "frames": card.frames}
-        where = {"name": card.name, "file": str(Store.default().path(card.name))}
-        terminal.emit_json({**plan.described(), **facts, **where, "warnings": terminal.warnings})
-    else:
+    report(learned(plan), plan, as_json=as_json)
+
+
+def report(card: Card, plan: Plan, *, as_json: bool, **more: Any) -> None:
+    """Print the name of the motion that was learned as planned; in JSON all that is known, and `more`."""
+    if not as_json:
         terminal.emit(card.name)
+        return
+    facts = {"steps": card.steps, "loss": card.loss, "seconds": card.seconds, "frames": card.frames}
+    where = {"name": card.name, "file": str(Store.default().path(card.name))}
+    terminal.emit_json({**more, **plan.described(), **facts, **where, "warnings": terminal.warnings})
 
 
 def rehearse(plan: Plan, as_json: bool) -> None:
@@ -85,8 +91,11 @@ def rehearse(plan: Plan, as_json: bool) -> None:
     terminal.say("Nothing was learned or written.")
 
 
-def learned(plan: Plan) -> Card:
-    """Read the clips, learn the motion and store it; its card. Interrupted, it says how to go on."""
+def learned(plan: Plan, backbone: Backbone | None = None) -> Card:
+    """Read the clips, learn the motion and store it; its card. Interrupted, it says how to go on.
+
+    `backbone` is the plan's, where it is loaded already.
+    """
     from vmc_cli import clip
 
     film = filming.film(plan)
@@ -98,7 +107,7 @@ def learned(plan: Plan) -> Card:
         from vmc_cli import motions
 
         looks = _judge(plan)
-        backbone = backbones.load(plan.spec)
+        backbone = backbone or backbones.load(plan.spec)
         _require_space(slot, checkpoint, motions.file_sizes(backbone, plan.recipe, *film.counts))
         footage = film.footage(backbone)
         preview = picture.begun(film.shown[0], plan.prompt_used) if picture else None

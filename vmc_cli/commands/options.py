@@ -63,8 +63,17 @@ Clips = Annotated[
     ),
 ]
 Prompt = Annotated[
-    str,
+    str | None,
     typer.Option("--prompt", "-p", metavar="TEXT", help='What happens in the clip: "a seagull is walking".'),
+]
+Each = Annotated[bool, typer.Option("--each", help="Learn a motion from each clip, by a --prompt-file.")]
+PromptFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--prompt-file",
+        metavar="FILE.csv",
+        help="For --each: a table with the columns clip (its file name) and prompt, and name if you like.",
+    ),
 ]
 Name = Annotated[
     str | None,

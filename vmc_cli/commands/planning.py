@@ -71,6 +71,12 @@ class Plan:
     others: captions.Captioned
     with_motion: str | None = None
 
+    @property
+    def cut(self) -> dict[str, Any]:
+        """Which part of the clips is learned, where that was chosen; as a card keeps it."""
+        chosen = {"trim": self.wish.trim, "sample_fps": self.wish.sample_fps}
+        return {key: value for key, value in chosen.items() if value is not None}
+
     def described(self) -> dict[str, Any]:
         """For JSON and for people."""
         return {
@@ -88,7 +94,7 @@ def planned(
     prompt: str,
     *,
     clips: Sequence[Path],
-    backbone: str,
+    spec: Spec,
     method: str | None,
     motion: str | None = None,
     backward: bool = False,
@@ -97,14 +103,13 @@ def planned(
     """Check a wish without reading a clip or loading a model. Raises UsageError, BadName, Exists and such.
 
     method: None for as `motion` was learned. backward: learn the frames in reverse order. with_motion: acts
-    while a subject is learned.
+    while a subject is learned. Whether the name is free is left to `require_free`.
     """
     prompt = checks.worded("prompt", prompt)
     checks.finite("--learning-rate", wish.learning_rate, above=0)
     checks.finite("--sample-fps", wish.sample_fps, above=0)
     checks.sheet(wish.sheet, force=wish.replace)
     part = checks.trimmed(wish.trim)
-    spec = backbones.find(backbone)
     card = casting.card_of(motion) if motion else None
     if card:
         backbones.require_match(spec, card)
@@ -124,7 +129,7 @@ def planned(
     if with_motion is not None:
         _check_with(with_motion, recipe, spec, used, token)
     others = captions.read(wish.regularize) if wish.regularize else []
-    plan = Plan(
+    return Plan(
         wish=wish,
         clips=tuple(clips),
         motion=motion,
@@ -140,8 +145,12 @@ def planned(
         others=others,
         with_motion=with_motion,
     )
-    if plan.named and not wish.replace and os.path.lexists(Store.default().path(name)):
-        raise Exists(f"There is a motion {name} already.", "Choose another --name, or --replace it.")
+
+
+def require_free(plan: Plan) -> Plan:
+    """`plan`, if the name that was chosen is free or may be replaced. Raises Exists."""
+    if plan.named and not plan.wish.replace and os.path.lexists(Store.default().path(plan.name)):
+        raise Exists(f"There is a motion {plan.name} already.", "Choose another --name, or --replace it.")
     return plan
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from vmc_cli import backbones
 from vmc_cli.commands import casting, learning, options, planning
 from vmc_cli.errors import UsageError
 from vmc_cli.recipes import RECIPES
@@ -71,7 +72,7 @@ def command(
         prompt,
         clips=[] if motion else [Path(each) for each in clips],
         motion=motion,
-        backbone=backbone or options.default_backbone(),
+        spec=backbones.find(backbone or options.default_backbone()),
         method=method or (None if motion else "vmc"),
         backward=True,
     )

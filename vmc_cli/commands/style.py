@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from vmc_cli import prompts, terminal
+from vmc_cli import backbones, prompts, terminal
 from vmc_cli.commands import casting, checks, generating, learning, options, planning
 from vmc_cli.errors import NotFoundError, UsageError
 
@@ -74,10 +74,11 @@ def _to_learn(
         raise NotFoundError(f"There is neither a motion nor a clip {clip}.", "vmc list shows all motions.")
     if prompt is None:
         raise UsageError(f"What happens in {clip} is not said.", 'Add --prompt "a seagull is walking", say.')
-    return planning.planned(
+    plan = planning.planned(
         planning.Wish(name=name, seed=seed),
         prompt,
         clips=[Path(clip)],
-        backbone=backbone or options.default_backbone(),
+        spec=backbones.find(backbone or options.default_backbone()),
         method="vmc",
     )
+    return planning.require_free(plan)

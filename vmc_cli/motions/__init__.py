@@ -1,8 +1,17 @@
 """The two verbs whole: learn a motion from footage, generate a video that follows motions."""
 
 from vmc_cli.motions.footage import Footage
-from vmc_cli.motions.generating import PREVIEW_STEPS, generate
+from vmc_cli.motions.generating import PREVIEW_STEPS, following, generate
 from vmc_cli.motions.learning import Preview, file_sizes, learn
 from vmc_cli.motions.reconstruction import reconstruction
 
-__all__ = ["PREVIEW_STEPS", "Footage", "Preview", "file_sizes", "generate", "learn", "reconstruction"]
+__all__ = [
+    "PREVIEW_STEPS",
+    "Footage",
+    "Preview",
+    "file_sizes",
+    "following",
+    "generate",
+    "learn",
+    "reconstruction",
+]

@@ -55,12 +55,14 @@ class Footage:
         augmented: int = 0,
         others: Sequence[tuple[Clip, str]] = (),
         token: Token | None = None,
+        extra: Mapping[str, Any] | None = None,
         pictures: bool = False,
     ) -> Footage:
         """``clips`` of the backbone's size, each with so many ``augmented`` copies.
 
         ``pictures`` of a subject are clips of one frame. ``others`` are clips of other motions with their
-        captions, learned from as often. ``token`` is what stands for the motion or subject in the prompt.
+        captions, learned from as often. ``token`` is what stands for the motion or subject in the prompt,
+        ``extra`` what the card is to tell besides.
 
         Raises:
             ClipError: a clip has another size or number of frames.
@@ -86,6 +88,7 @@ class Footage:
                 ],
                 others=[(_encoded(backbone, clip), backbone.embed([caption])) for clip, caption in others],
                 token=token,
+                extra=extra or {},
             )
 
     def with_motion(self, backbone: Backbone, motion: Delta) -> Footage:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -19,6 +20,7 @@ from vmc_cli.sampling import sample
 from vmc_cli.textual_inversion import TextualInversion
 from vmc_cli.watching import Watcher
 
+_TASK = "generate this video"
 PREVIEW_STEPS = 10  # of denoising while learning, which waits for them
 
 
@@ -49,10 +51,50 @@ def generate(
         IncompatibleError, Damaged: a motion does not belong to this backbone, or is not whole.
         UsageError, Diverged, OutOfMemory: see there.
     """
-    explained = device.memory_explained("generate this video")
-    with explained, worn(backbone, loras), attached(backbone, deltas):
-        first = next((delta for delta, _ in deltas if delta.card.kind == MOTION), None)
-        chosen = noise or (first.noise if first else "random")
+    with following(backbone, deltas, loras, inversions) as draw:
+        return draw(
+            prompt,
+            noise=noise,
+            steps=steps,
+            guidance=guidance,
+            negative=negative,
+            seed=seed,
+            progress=progress,
+        )
+
+
+@contextmanager
+def following(
+    backbone: Backbone,
+    deltas: Sequence[tuple[Delta, float]] = (),
+    loras: Sequence[tuple[Lora, float]] = (),
+    inversions: Sequence[TextualInversion] = (),
+) -> Iterator[Callable[..., Clip]]:
+    """`generate` with these motions, subjects and words, which are put into the network once for many videos.
+
+    Yields a function of the prompt and of the rest of what `generate` takes. Raises as that does.
+    """
+    with device.memory_explained(_TASK), worn(backbone, loras), attached(backbone, deltas):
+        yield partial(_drawn, backbone, deltas, inversions)
+
+
+def _drawn(
+    backbone: Backbone,
+    deltas: Sequence[tuple[Delta, float]],
+    inversions: Sequence[TextualInversion],
+    prompt: str,
+    *,
+    noise: str | None,
+    steps: int,
+    guidance: float,
+    negative: str,
+    seed: int,
+    progress: Watcher | None,
+) -> Clip:
+    """What the network as it is now makes of ``prompt``; ``deltas`` give noise and words."""
+    first = next((delta for delta, _ in deltas if delta.card.kind == MOTION), None)
+    chosen = noise or (first.noise if first else "random")
+    with device.memory_explained(_TASK):
         start = start_of(backbone, chosen, first.start_noise if first else None, seed)
         read = reader(backbone, deltas, inversions)
         return denoised(

@@ -169,6 +169,7 @@ def test_a_wrong_wish_costs_no_model(
         (["reverse", "my_cat"], 2, "not a motion"),
         (["reverse", "dog.png", "-p", "a X* dog", "--token", "X*", "--method", "subject"], 2, "backward"),
         (["evaluate", "dog.png", "-m", "my_cat"], 2, "not a motion"),
+        (["learn", "dog.png", "--subject", "--each", "--prompt-file", "x.csv"], 2, "all pictures together"),
         (
             ["learn", "dog.png", "-p", "a X* dog", "--method", "subject", "--backbone", "tiny"],
             2,
