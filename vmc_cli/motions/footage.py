@@ -71,7 +71,8 @@ class Footage:
         beside = [other for other, _ in others]
         everything = [*clips, *beside]
         _require_size(backbone, clips, 1 if pictures else backbone.frames)
-        _require_size(backbone, beside, backbone.frames)
+        if beside:
+            _require_size(backbone, beside, backbone.frames)
         shown = joined(clips) if pictures else clips[0]
         captions = json.dumps([caption for _, caption in others])
         with device.memory_explained("learn this motion"):
@@ -129,7 +130,7 @@ class Footage:
 
 def _require_size(backbone: Backbone, clips: Sequence[Clip], frames: int) -> None:
     wanted = (frames, backbone.height, backbone.width, 3)
-    if any(clip.frames.shape != wanted for clip in clips):
+    if not clips or any(clip.frames.shape != wanted for clip in clips):
         raise ClipError(
             f"Clips for {backbone.spec.name} must have {wanted[0]} frames of {wanted[2]}x{wanted[1]}."
         )
