@@ -98,6 +98,16 @@ def read_metadata(file: int) -> tuple[dict[str, str], int]:
         return _strings(_HEADER.raw_decode(text, len(start))[0]), data_size
 
 
+def read_whole(path: Path, largest: int = LARGEST_FILE) -> tuple[Header, dict[str, RawTensor]]:
+    """The file at `path`: its header, and all tensors. Raises as `opened` does."""
+    with opened(path, largest) as file:
+        header = read_header(file)
+        return header, {
+            key: RawTensor(span.dtype, span.shape, read_bytes(file, span.end - span.begin))
+            for key, span in header.tensors.items()
+        }
+
+
 def read_bytes(file: int, size: int) -> bytes:
     """The next `size` bytes. Raises Damaged when there are fewer."""
     parts = []

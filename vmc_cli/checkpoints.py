@@ -70,12 +70,7 @@ class Checkpoint:
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, RawTensor]]:
-    with header.opened(path, LARGEST) as file:
-        head = header.read_header(file)
-        tensors = {
-            key: RawTensor(span.dtype, span.shape, header.read_bytes(file, span.end - span.begin))
-            for key, span in head.tensors.items()
-        }
+    head, tensors = header.read_whole(path, LARGEST)
     if head.metadata.get("vmc.sha256") != _digest(tensors):
         raise Damaged("its data has changed since it was saved")
     return head.metadata, tensors

@@ -100,6 +100,23 @@ def read(
     return Clip(pixels.reshape(frames, height, width, 3).copy(), float(answer["fps"]))
 
 
+def read_picture(path: str | os.PathLike[str], *, height: int, width: int) -> Clip:
+    """A picture as a clip of one frame, fitted as `read` does; of an animated one the first frame.
+
+    Raises as `read` does.
+    """
+    _, body = decoding.ask(path, "picture", height=height, width=width)
+    pixels = np.frombuffer(body, dtype=np.uint8)
+    if pixels.size != height * width * 3:
+        raise ClipError(f"{os.fspath(path)} cannot be decoded: it gave {pixels.size} bytes.")
+    return Clip(pixels.reshape(1, height, width, 3).copy(), 1.0)
+
+
+def joined(clips: Sequence[Clip]) -> Clip:
+    """Clips of one size, one after the other, at the rate of the first."""
+    return Clip(np.concatenate([clip.frames for clip in clips]), clips[0].fps)
+
+
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """What `write` was given as `metadata`; empty for a file made elsewhere. Raises as `read` does."""
     answer, _ = decoding.ask(path, "metadata")

@@ -1,4 +1,4 @@
-"""Delta: a motion in memory, its card and its tensors; how it is loaded, saved and put into a network."""
+"""Delta: a motion or subject in memory, card and tensors; how it is loaded, saved and put into a network."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from vmc_cli.backbones.base import Backbone
 from vmc_cli.clip import Clip
 from vmc_cli.errors import IncompatibleError, NotFoundError
 from vmc_cli.lora import Lora
-from vmc_cli.recipes import ADAPTERS, BLOCKS, DEFAULT_NOISE, NOISES, VALUES, Adaptation
+from vmc_cli.recipes import ADAPTERS, BLOCKS, DEFAULT_NOISE, LEARNS, NOISES, SUBJECT, VALUES, Adaptation
 
 LARGEST_WEIGHT = 1e3
 LARGEST_RANK = 1024
@@ -45,13 +45,15 @@ def from_raw(raw: RawTensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Delta:
-    """A motion. ``tensors`` holds, on the CPU:
+    """A motion, or a subject. ``tensors`` holds, on the CPU:
 
     * the weights, keyed as `Adapter.shapes` tells, float16;
     * ``start_noise`` (K, C, F, h, w) float16: the inverted latents of each of the K clips;
     * ``latents`` of the same shape and format: the clips themselves, to learn from again; may be missing;
     * ``token`` (n, D) float16: the vectors of the token's word, where they were learned;
     * ``preview`` (F, h, w, 3) uint8: the first clip, small.
+
+    A subject has neither ``start_noise`` nor ``latents``, and its ``preview`` shows a picture in each frame.
     """
 
     card: Card
@@ -83,13 +85,13 @@ class Delta:
         if "latents" not in self.tensors:
             raise NotFoundError(
                 f"The motion {self.card.name} does not hold the clips that it was learned from.",
-                "Name the clip itself instead of the motion.",
+                "Learn it again from its clips.",
             )
         return self.tensors["latents"].float()
 
     @property
     def preview(self) -> Clip:
-        """The first clip it was learned from, small."""
+        """The first clip it was learned from, or the pictures, small."""
         return Clip(self.tensors["preview"].numpy(), self.card.fps)
 
     @property
@@ -145,15 +147,21 @@ class Delta:
             what = f"{unknown[0]} {chosen[unknown[0]]!r}"
             message = f"The motion {self.card.name} has {what}, which this vmc does not know."
             raise IncompatibleError(message, "pip install -U vmc")
+        if self.card.kind not in LEARNS:
+            message = f"{self.card.name} is a {self.card.kind}, which this vmc does not know."
+            raise IncompatibleError(message, "pip install -U vmc")
         return Adaptation(tuple(trains), rank, **chosen)
 
     def _check_shapes(self, weights: dict[str, tuple[int, ...]], latents: tuple[int, ...]) -> None:
         found = {key: tuple(value.shape) for key, value in self.tensors.items()}
-        noise, preview = found.pop("start_noise", ()), found.pop("preview", ())
-        if found.pop("latents", noise) != noise:
-            raise self._damaged("its latents have another size than its start noise")
-        if len(noise) != 5 or noise[1:] != latents or len(preview) != 4:
-            raise self._damaged("its start noise or its preview is missing or of the wrong size")
+        if len(found.pop("preview", ())) != 4:
+            raise self._damaged("its preview is missing or of the wrong size")
+        if self.card.kind != SUBJECT:
+            noise = found.pop("start_noise", ())
+            if found.pop("latents", noise) != noise:
+                raise self._damaged("its latents have another size than its start noise")
+            if len(noise) != 5 or noise[1:] != latents:
+                raise self._damaged("its start noise is missing or of the wrong size")
         if differing := weights.keys() ^ found.keys():
             fault = "unexpected" if min(differing) in found else "missing"
             raise self._damaged(
@@ -163,7 +171,7 @@ class Delta:
             raise self._damaged(f"its tensor {wrong[0]} is {found[wrong[0]]}, not {weights[wrong[0]]}")
 
     def _damaged(self, problem: str) -> Damaged:
-        return Damaged(f"The motion {self.card.name} cannot be used: {problem}.", "Learn it again.")
+        return Damaged(f"The {self.card.kind} {self.card.name} cannot be used: {problem}.", "Learn it again.")
 
 
 @contextmanager

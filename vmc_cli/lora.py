@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from registry import header
-from registry.errors import NotFound, RegistryError
-from registry.header import Header, RawTensor
-from vmc_cli.errors import IncompatibleError, NotFoundError, UsageError
-
-SUFFIX = ".safetensors"
+from registry.header import ITEM_SIZE, RawTensor
+from vmc_cli import foreign
+from vmc_cli.errors import IncompatibleError, UsageError
+from vmc_cli.foreign import File
 
 _PREFIX = r"(?:base_model\.model\.)?(?:unet\.)?"
 _FACTOR = re.compile(_PREFIX + r"(.+?)\.(lora_A|lora_B|lora_down|lora_up|lora\.down|lora\.up)\.weight")
@@ -66,31 +64,20 @@ class Lora:
 
 
 def read(path: Path) -> Lora:
-    """The LoRA file at ``path``. Raises NotFoundError, UsageError, and as `registry.header` does."""
-    try:
-        with header.opened(path) as file:
-            head = header.read_header(file)
-            tensors = {
-                key: RawTensor(span.dtype, span.shape, header.read_bytes(file, span.end - span.begin))
-                for key, span in head.tensors.items()
-            }
-    except NotFound:
-        raise NotFoundError(
-            f"There is no file {path}.", "Name a LoRA file that ends in .safetensors."
-        ) from None
-    except RegistryError as error:
-        raise type(error)(f"{path} cannot be used: {error.message}.", error.hint) from None
-    return _sorted(path.name, head, tensors)
+    """The LoRA file at ``path``. Raises UsageError, and as `foreign.read` does."""
+    return of(foreign.read(path))
 
 
-def _sorted(name: str, head: Header, tensors: Mapping[str, RawTensor]) -> Lora:
+def of(file: File) -> Lora:
+    """The LoRA in a file. Raises UsageError where there is none."""
+    name, tensors = file.name, file.tensors
     sides: dict[str, dict[bool, RawTensor]] = {}
     keys: dict[str, list[str]] = {}
     for key, tensor in tensors.items():
         if match := _FACTOR.fullmatch(key):
             sides.setdefault(match[1], {})[match[2] in _DOWN] = tensor
             keys.setdefault(match[1], []).append(key)
-    alphas = _Alphas(head.metadata, tensors)
+    alphas = _Alphas(file.metadata, tensors)
     factors = {}
     for module, pair in sides.items():
         if len(pair) == 2 and len(keys[module]) == 2 and _fit(pair[True], pair[False]):
@@ -117,8 +104,8 @@ class _Alphas:
         self._own = {}
         self.keys = set()
         for key, tensor in tensors.items():
-            if key.endswith(".alpha") and len(tensor.data) == header.ITEM_SIZE[tensor.dtype]:
-                self._own[re.sub(f"^{_PREFIX}", "", key.removesuffix(".alpha"))] = _number(tensor)
+            if key.endswith(".alpha") and len(tensor.data) == ITEM_SIZE[tensor.dtype]:
+                self._own[re.sub(f"^{_PREFIX}", "", key.removesuffix(".alpha"))] = foreign.numbers(tensor)[0]
                 self.keys.add(key)
         try:
             told = json.loads(metadata.get("lora_adapter_metadata", "{}"))
@@ -135,11 +122,3 @@ class _Alphas:
         if not isinstance(alpha, int | float) or not abs(alpha) < 1e6:
             alpha = rank
         return alpha / (rank**0.5 if self._told.get("use_rslora") is True else rank)
-
-
-def _number(tensor: RawTensor) -> float:
-    import struct
-
-    if tensor.dtype == "BF16":
-        return float(struct.unpack("<f", b"\0\0" + tensor.data)[0])
-    return float(struct.unpack({"F32": "<f", "F16": "<e", "U8": "<B"}[tensor.dtype], tensor.data)[0])

@@ -84,6 +84,18 @@ def appearance(prompt: str) -> str:
     return _sentence(who + _after(words, verb)[1] + leading)
 
 
+def with_subject(prompt: str, subject: str) -> str:
+    """What `prompt` says is done, done by another: "two cats are running", "a car" -> "a car is running"."""
+    words = _without_leading_place(prompt.split())
+    plain = [_plain(word) for word in words]
+    verb = _verb(plain)
+    if verb is None:
+        return _sentence([subject, "doing", *words])
+    rest = words[next((number for number in range(verb) if plain[number] in _BE), verb) :]
+    rest[0] = "is" if _plain(rest[0]) in ("are", "am") else rest[0]
+    return _sentence([subject, *rest])
+
+
 def _after(words: Sequence[str], verb: int) -> tuple[list[str], list[str]]:
     """What follows the verb, divided: what belongs to the motion, and what belongs to the place."""
     plain = [_plain(word) for word in words]

@@ -10,6 +10,10 @@ from typing import Any
 
 from vmc_cli.errors import UsageError
 
+MOTION, SUBJECT = "motion", "subject"
+LEARNS = (MOTION, SUBJECT)
+"""What can be learned: a motion from clips, or a subject from pictures; its card's ``kind`` too."""
+
 LOSSES = ("residual-cosine", "residual-l2", "residual-cosine-abs", "mse", "debiased")
 """Names of the objectives; ``losses.LOSSES`` holds the functions."""
 
@@ -76,13 +80,15 @@ class Adaptation:
 class Recipe:
     """One method. It goes into a motion's card word for word.
 
-    ``trains`` names the layers as ``role/projection`` (``temporal-attention/to_q``); roles are those of
+    ``learns`` is one of `LEARNS`; a subject needs no inversion, so its ``inversion_steps`` are 0. ``trains``
+    names the layers as ``role/projection`` (``temporal-attention/to_q``); roles are those of
     ``backbones.base.Site``. ``rank`` None trains full weights. ``stride`` is in frames. ``noise`` is what
     generation starts from by default, ``noise_of_several`` where that differs for several clips. ``kind`` is
     the kind of motion that a variant of the method is for. ``aside`` names spatial layers that learn the
     looks of each clip meanwhile, and are dropped. ``alpha`` shapes the density of early ``timesteps``;
     ``augmented`` is how many changed copies of each clip are learned from too; with ``trains_token`` the
-    token's own vectors are learned as well.
+    token's own vectors are learned as well; with ``early_stop`` learning stops when other subjects lose their
+    looks.
     """
 
     method: str
@@ -109,9 +115,12 @@ class Recipe:
     alpha: float = 0.5
     augmented: int = 0
     trains_token: bool = False
+    learns: str = MOTION
+    early_stop: bool = False
 
     def __post_init__(self) -> None:
         for what, chosen, known in (
+            ("kind of learning", self.learns, LEARNS),
             ("loss", self.loss, LOSSES),
             ("distribution of timesteps", self.timesteps, TIMESTEPS),
             ("adapter", self.adapter, ADAPTERS),
@@ -136,11 +145,29 @@ class Recipe:
             raise UsageError("Motion embeddings need no spatial paths.", "Leave out aside.")
         if self.adapter == "embedding" and set(self.trains) != set(EMBEDDED):
             raise UsageError("Embeddings are trained for queries, keys and values.", f"Name {EMBEDDED}.")
+        if self.learns == SUBJECT:
+            self._check_subject()
         self._check_numbers()
 
+    def _check_subject(self) -> None:
+        if seen := [key for key in self.trains if not key.startswith("spatial-")]:
+            raise UsageError(f"Pictures do not move, so {seen[0]} learns nothing.", "Name spatial layers.")
+        if self.early_stop:
+            raise UsageError("A subject is learned without an early stop.", "Leave out --early-stop.")
+        fixed = {"loss": "mse", "noise": "random", "inversion_steps": 0, "aside": ()}
+        for key, only in fixed.items():
+            if (chosen := getattr(self, key)) != only:
+                what = f"{key.replace('_', ' ')} {chosen!r}"
+                raise UsageError(f"Pictures do not move, so {what} is not for them.", f"Use {only!r}.")
+
     def _check_numbers(self) -> None:
-        whole = (("steps", self.steps), ("inversion_steps", self.inversion_steps), ("stride", self.stride))
-        for name, value in (*whole, ("rank", 1 if self.rank is None else self.rank)):
+        whole = (("steps", self.steps), ("stride", self.stride))
+        inversion = self.inversion_steps + (self.learns == SUBJECT)
+        for name, value in (
+            *whole,
+            ("inversion_steps", inversion),
+            ("rank", 1 if self.rank is None else self.rank),
+        ):
             if value < 1:
                 raise UsageError(f"The {name.replace('_', ' ')} must be at least 1, not {value}.")
         for name, number in (("learning rate", self.learning_rate), ("clip norm", self.clip_norm)):
@@ -271,6 +298,24 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             invariant_prompt=False,
             noise="random",
             augmented=8,
+        ),
+        "subject": Recipe(
+            method="subject",
+            paper="Materzynska et al.: Customizing Motion, V* (arXiv 2312.04966), its subjects",
+            trains=("spatial-cross-attention/to_k", "spatial-cross-attention/to_v"),
+            rank=16,
+            loss="mse",
+            stride=1,
+            learning_rate=1e-4,  # this and all below but the token: not told
+            weight_decay=0.01,
+            betas=(0.9, 0.999),
+            clip_norm=1.0,
+            steps=500,
+            inversion_steps=0,
+            invariant_prompt=False,
+            noise="random",
+            trains_token=True,
+            learns=SUBJECT,
         ),
     }
 )

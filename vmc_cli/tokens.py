@@ -37,41 +37,60 @@ def of(card: Card) -> Token | None:
     return Token(shown, word) if isinstance(shown, str) and isinstance(word, str) and shown and word else None
 
 
-def chosen(shown: str, prompt: str, taken: Iterable[Card]) -> Token:
-    """The token ``shown``, with the first word that no motion of ``taken`` has.
-
-    Raises UsageError when it cannot be a token, or when ``prompt`` does not say it.
-    """
+def checked(shown: str) -> str:
+    """``shown`` without white space around it. Raises UsageError when it cannot be a token."""
     shown = shown.strip()
     if not 0 < len(shown) <= LONGEST or not shown.isprintable() or len(shown.split()) != 1:
         raise UsageError(f"{shown!r} cannot be a token.", 'Choose one short word, like "V*".')
-    used = {token.word for token in map(of, taken) if token}
-    token = Token(shown, next((word for word in WORDS if word not in used), WORDS[0]))
+    return shown
+
+
+def with_free_word(shown: str, taken: Iterable[Token]) -> Token:
+    """The token ``shown``, with the first word that none of ``taken`` has. Raises as `checked` does."""
+    used = {token.word for token in taken}
+    return Token(checked(shown), next((word for word in WORDS if word not in used), WORDS[0]))
+
+
+def chosen(shown: str, prompt: str, taken: Iterable[Card]) -> Token:
+    """The token ``shown``, with the first word that nothing of ``taken`` has.
+
+    Raises UsageError when it cannot be a token, or when ``prompt`` does not say it.
+    """
+    token = with_free_word(shown, [token for token in map(of, taken) if token])
     if not token.is_in(prompt):
         raise UsageError(
-            f"The prompt does not say {shown}.", f'Say what it stands for: "a person doing the {shown}".'
+            f"The prompt does not say {token.shown}.",
+            f'Say what it stands for: "a person doing the {token.shown}".',
         )
     return token
 
 
-def agreed(prompt: str, cards: Sequence[Card]) -> None:
-    """Raise unless the tokens of all motions can be told apart, and ``prompt`` says each of them.
-
-    UsageError where one is not said, IncompatibleError where two motions have the same token or word.
-    """
-    tokens = [(card, token) for card in cards if (token := of(card))]
-    for number, (card, token) in enumerate(tokens):
-        for other, its in tokens[:number]:
-            if token.shown == its.shown or token.word == its.word:
-                same = token.shown if token.shown == its.shown else token.word
+def apart(named: Sequence[tuple[str, Token]]) -> None:
+    """Raise IncompatibleError unless all tokens, each with the name of whose it is, can be told apart."""
+    for number, (name, token) in enumerate(named):
+        for other, its in named[:number]:
+            alike = token.shown.casefold() == its.shown.casefold()
+            if alike or token.word == its.word:
+                same = token.shown if alike else token.word
                 raise IncompatibleError(
-                    f"The motions {other.name} and {card.name} both have the token {same}.",
+                    f"{other} and {name} both have the token {same}.",
                     "Learn one of them again with another --token, while the other is there.",
                 )
+
+
+def agreed(prompt: str, cards: Sequence[Card], others: Sequence[tuple[str, Token]] = ()) -> None:
+    """Raise unless the tokens of ``cards`` and ``others`` can be told apart, and ``prompt`` says each.
+
+    UsageError where one is not said, IncompatibleError as `apart` does.
+    """
+    said = [(card.name, token, card.prompt_used) for card in cards if (token := of(card))]
+    said += [(name, token, f"a {token.shown}") for name, token in others]
+    apart([(name, token) for name, token, _ in said])
+    for name, token, example in said:
         if not token.is_in(prompt):
             raise UsageError(
-                f"The prompt does not say {token.shown}, for which {card.name} stands.",
-                f'Write something like "{card.prompt_used}".',
+                f"The prompt does not say {token.shown}, for which {name} stands.",
+                f'Write something like "{example}".',
             )
 
 

@@ -45,6 +45,10 @@ class Trained:
     seconds: float
 
 
+AfterStep = Callable[[int, Callable[[], Trained]], None]
+"""What wants to see the steps done, and may ask for the outcome so far."""
+
+
 def train(
     backbone: Backbone,
     latents: Sequence[Tensor],
@@ -56,7 +60,7 @@ def train(
     words: adapters.Words | None = None,
     progress: Watcher | None = None,
     checkpoint: Checkpoint | None = None,
-    after_step: Callable[[int], None] | None = None,
+    after_step: AfterStep | None = None,
 ) -> Trained:
     """Learn from ``latents``, one (1, C, F, h, w) for each clip, described by ``embedding`` (1, L, D).
 
@@ -65,8 +69,9 @@ def train(
 
     Each step draws a clip, a timestep and noise from one generator with the seed. The network is as before
     afterwards, however this ends. Stopped by ``progress``, the state goes to ``checkpoint``; a resumed run
-    gives the very result of an uninterrupted one. ``after_step`` is called with the number of steps done, the
-    network being as it is then; what it does there changes nothing.
+    gives the very result of an uninterrupted one. ``after_step`` is called with the number of steps done and
+    what tells the outcome so far, the network being as it is then: after each step, and once when resuming.
+    What it does there changes nothing; what it raises ends learning.
 
     Raises:
         Diverged: the loss or a weight is no longer finite, or too large to store; nothing is returned.
@@ -89,6 +94,16 @@ def train(
         state = _State(backbone, {**trainable.parameters, **beside}, recipe, generator)
         lesson = Lesson(backbone, examples, recipe, trainable, paths, generator, state.backward)
         done = state.resume(checkpoint, seed) if checkpoint else 0
+
+        def so_far(done: int) -> Trained:
+            learned = {**trainable.tensors(), **(words.tensors() if words else {})}
+            tensors = {key: value.cpu() for key, value in learned.items()}
+            _require_usable(tensors.values())
+            seconds = time.monotonic() - state.began
+            return Trained(tensors, state.recent_loss(done, LOSS_OVER), done, seconds)
+
+        if after_step and done:
+            after_step(done, partial(so_far, done))
         progress.stage("Learning", recipe.steps - done)
         for step in range(done, recipe.steps):
             turn = turns[step % len(turns)]
@@ -104,12 +119,8 @@ def train(
             if stopped:
                 raise stopped
             if after_step:
-                after_step(step + 1)
-        learned = {**trainable.tensors(), **(words.tensors() if words else {})}
-        tensors = {key: value.cpu() for key, value in learned.items()}
-        _require_usable(tensors.values())
-        loss = state.recent_loss(recipe.steps, LOSS_OVER)
-        return Trained(tensors, loss, recipe.steps, time.monotonic() - state.began)
+                after_step(step + 1, partial(so_far, step + 1))
+        return so_far(recipe.steps)
 
 
 @dataclass(frozen=True)

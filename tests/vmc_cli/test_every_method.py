@@ -16,7 +16,7 @@ from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.delta import attached
 from vmc_cli.device import generator
 from vmc_cli.motions import Footage, Preview, file_sizes, generate, learn
-from vmc_cli.recipes import KINDS, RECIPES
+from vmc_cli.recipes import KINDS, RECIPES, SUBJECT
 from vmc_cli.tokens import Token
 
 TEMPORAL = r"(down_blocks\.\d|mid_block|up_blocks\.\d)\.temp_attentions\.\d\.transformer_blocks\.0"
@@ -31,6 +31,7 @@ TABLES = OUTER + r"\.(m_qk|attn[12]\.m_v)"
 TRAINED = {
     "vmc": (TEMPORAL + r"\.attn[12]\.to_[qkv]", 7 * 6),
     "director": (ALL_TEMPORAL, 7 * (2 * 4 + 2)),
+    "subject": (TEXT, 7 * 2),
     "token": (f"{ALL_TEMPORAL}|{CONVOLUTION}|{TEXT}", 7 * (2 * 4 + 2) + 11 * 4 + 7 * 2),
     "inversion": (TABLES, 3 * 3),
     "inversion/object": (TABLES, 3 * 3),
@@ -50,7 +51,8 @@ EVERY = pytest.mark.parametrize("method", METHODS)
 
 def quick(method):
     recipe = METHODS[method]
-    changes = {"steps": 1, "inversion_steps": 1, "learning_rate": 1e-2}
+    inversion = min(recipe.inversion_steps, 1)
+    changes = {"steps": 1, "inversion_steps": inversion, "learning_rate": 1e-2}
     return recipe.adjusted({**changes, "rank": recipe.rank and 2, "augmented": min(recipe.augmented, 1)})
 
 
@@ -58,7 +60,15 @@ _LEARNED = {}  # a seed decides everything, so once is enough
 
 
 def learned_now(backbone, recipe, prompt="a bird is walking", token=None, **wishes):
-    footage = Footage.of(backbone, [clip(1)], augmented=recipe.augmented, token=token)
+    subject = recipe.learns == SUBJECT
+    token = Token("X*", "sks") if subject else token
+    footage = Footage.of(
+        backbone,
+        [clip(1, frames=1 if subject else 4)],
+        augmented=recipe.augmented,
+        token=token,
+        pictures=subject,
+    )
     return learn(backbone, footage, name="walk", prompt=prompt, recipe=recipe, seed=0, **wishes)
 
 
@@ -106,8 +116,10 @@ def test_the_saved_file_holds_exactly_what_is_named(tiny_backbone, method):
     modules = {module_of(key) for key in delta.weights}
     assert all(re.fullmatch(pattern, module) for module in modules)
     assert len(modules) == count
-    assert delta.tensors.keys() - delta.weights.keys() == {"start_noise", "latents", "preview"}
+    beside = {"subject": {"token", "preview"}}.get(method, {"start_noise", "latents", "preview"})
+    assert delta.tensors.keys() - delta.weights.keys() == beside
     assert delta.card.recipe == quick(method).to_card()
+    assert delta.card.kind == METHODS[method].learns
 
 
 @EVERY

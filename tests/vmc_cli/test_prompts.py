@@ -163,3 +163,17 @@ def test_any_text_gives_a_good_name_and_a_shorter_prompt(text: str) -> None:
 def test_stripping_twice_changes_nothing(words: list[str]) -> None:
     once = prompts.invariant(" ".join(words))
     assert prompts.invariant(once) == once
+
+
+@pytest.mark.parametrize(
+    ("prompt", "other"),
+    [
+        ("a person doing the V*", "a car doing the V*"),
+        ("two cats are running on the beach", "a car is running on the beach"),
+        ("In the city, a cat is walking slowly", "a car is walking slowly"),
+        ("a man runs", "a car runs"),
+        ("the V*", "a car doing the V*"),
+    ],
+)
+def test_another_does_what_is_done(prompt: str, other: str) -> None:
+    assert prompts.with_subject(prompt, "a car") == other

@@ -50,6 +50,31 @@ def test_a_token_is_learned_as_its_paper_says():
     assert spatial == {"spatial-cross-attention/to_k", "spatial-cross-attention/to_v"}
 
 
+def test_a_subject_is_learned_from_pictures_by_spatial_layers_and_its_token():
+    subject = RECIPES["subject"]
+    assert subject.trains == ("spatial-cross-attention/to_k", "spatial-cross-attention/to_v")
+    assert (subject.learns, subject.trains_token, subject.loss) == ("subject", True, "mse")
+    assert (subject.inversion_steps, subject.noise, subject.timesteps) == (0, "random", "uniform")
+    assert {each.learns for name, each in RECIPES.items() if name != "subject"} == {"motion"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"trains": ("temporal-attention/to_q",)},
+        {"loss": "residual-cosine"},
+        {"noise": "motion"},
+        {"inversion_steps": 50},
+        {"aside": ("spatial-self-attention/to_q",)},
+        {"early_stop": True},
+        {"learns": "style"},
+    ],
+)
+def test_what_no_picture_can_teach_is_refused(change):
+    with pytest.raises(UsageError):
+        RECIPES["subject"].adjusted(change)
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_survives_its_card(name):
     recipe = RECIPES[name]
@@ -76,6 +101,7 @@ def test_a_card_that_lacks_a_number_is_refused():
         {"stride": 0},
         {"rank": 0},
         {"inversion_steps": 0},
+        {"learns": "subject"},
         {"learning_rate": 0.0},
         {"learning_rate": -1.0},
         {"learning_rate": float("nan")},
@@ -119,6 +145,7 @@ def test_the_defaults_of_generating_can_be_asked_for():
         "recipe_file",
         "commands.methods",
         "tokens",
+        "textual_inversion",
         "captions",
         "backbones",
         "checkpoints",

@@ -62,6 +62,16 @@ def test_a_prompt_must_say_it():
 def test_motions_that_cannot_be_told_apart_are_refused(other):
     with pytest.raises(IncompatibleError, match=r"a and b both have the token"):
         tokens.agreed("the V* and W*", [card("a", token="V*", word="pll"), card("b", **other)])
+    named = [("b", Token(other["token"], other["word"]))]
+    with pytest.raises(IncompatibleError, match=r"a and b both have the token"):
+        tokens.agreed("the V* and W*", [card("a", token="v*", word="pll")], named)
+
+
+def test_a_word_from_elsewhere_must_be_said_too():
+    named = [("cat.safetensors", Token("<cat>", "sks"))]
+    tokens.agreed("a <cat> is dancing", [], named)
+    with pytest.raises(UsageError, match=r"does not say <cat>, for which cat\.safetensors stands"):
+        tokens.agreed("a cat is dancing", [], named)
 
 
 @pytest.mark.parametrize(

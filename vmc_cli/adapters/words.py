@@ -11,15 +11,19 @@ KEY = "token"
 
 
 class Words:
-    """The word of a token as a parameter, float32, and the embedding of a prompt that says it."""
+    """The word of a token as a parameter, float32, and the embeddings of prompts that say it."""
 
     def __init__(self, backbone: Backbone, prompt: str, word: str) -> None:
         self._backbone, self._prompt, self._word = backbone, prompt, word
         self.parameters = {KEY: nn.Parameter(backbone.word_vectors(word))}
 
     def embedding(self) -> Tensor:
-        """(1, L, D); gradients reach the parameter."""
-        return self._backbone.embed_with([self._prompt], {self._word: self.parameters[KEY]})
+        """That of the prompt, (1, L, D); gradients reach the parameter."""
+        return self.embedding_of(self._prompt)
+
+    def embedding_of(self, prompt: str) -> Tensor:
+        """That of another prompt, (1, L, D)."""
+        return self._backbone.embed_with([prompt], {self._word: self.parameters[KEY]})
 
     def tensors(self) -> dict[str, Tensor]:
         """What was learned. Detached, float32."""

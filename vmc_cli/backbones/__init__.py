@@ -16,7 +16,7 @@ from vmc_cli.backbones import cache, folders, hashes
 from vmc_cli.backbones.rows import ADAPTERS, ROWS
 from vmc_cli.backbones.spec import Origin, Spec
 from vmc_cli.errors import IncompatibleError, NotFoundError, UsageError
-from vmc_cli.recipes import RESIZABLE
+from vmc_cli.recipes import RESIZABLE, SUBJECT
 
 if TYPE_CHECKING:
     import torch
@@ -83,16 +83,16 @@ def require_match(spec: Spec, card: Card) -> None:
     both_own = folders.is_own(spec.name) and folders.is_own(card.backbone)  # a folder may be moved
     if card.backbone != spec.name and not both_own:
         raise IncompatibleError(
-            f"The motion {card.name} was learned on the backbone {card.backbone}, not {spec.name}.",
+            f"The {card.kind} {card.name} was learned on the backbone {card.backbone}, not {spec.name}.",
             f"Use --backbone {card.backbone}.",
         )
     if card.revision != (ours := revision(spec)):
         raise IncompatibleError(
-            f"The motion {card.name} was learned on revision {card.revision[:12]} of {card.backbone}; "
+            f"The {card.kind} {card.name} was learned on revision {card.revision[:12]} of {card.backbone}; "
             f"this is {ours[:12]}.",
             "Learn it again with these files." if both_own else "Learn it again with this version of vmc.",
         )
-    fixed = card.recipe.get("adapter") not in RESIZABLE
+    fixed = card.kind != SUBJECT and card.recipe.get("adapter") not in RESIZABLE
     if fixed and (card.frames, card.height, card.width) != (spec.frames, spec.height, spec.width):
         raise IncompatibleError(
             f"The motion {card.name} has {card.frames} frames of {card.width}x{card.height}; "
@@ -147,6 +147,19 @@ def weight_shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
         with safe_open(file, framework="numpy") as opened:
             found |= {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118
     return found
+
+
+def text_width(spec: Spec) -> int:
+    """How many numbers stand for a piece of a word in its text encoder; nothing is loaded.
+
+    Raises `NotFoundError` when its files are not here, `IncompatibleError` when they do not tell.
+    """
+    _require_files(spec)
+    folder = places(spec)[0] / "text_encoder"
+    width = folders.read_json(folder / "config.json").get("hidden_size")
+    if not isinstance(width, int):
+        raise IncompatibleError(f"{folder} does not say how wide its text encoder is.")
+    return width
 
 
 def places(spec: Spec) -> list[Path]:

@@ -176,7 +176,7 @@ class Backbone(ABC):
         )
 
     def embed_with(self, prompts: Sequence[str], vectors: Mapping[str, Tensor]) -> Tensor:
-        """As `embed`, with other `word_vectors` for some words; gradients reach them."""
+        """As `embed`, with other `word_vectors` for some words, more or fewer; gradients reach them."""
         raise IncompatibleError(f"The backbone {self.spec.name} cannot learn words.")
 
     @abstractmethod

@@ -154,23 +154,25 @@ class FrameBackbone(Backbone):
 
     def embed_with(self, prompts: Sequence[str], vectors: Mapping[str, Tensor]) -> Tensor:
         """See `Backbone.embed_with`."""
-        tokens = self._tokenizer(list(prompts), padding="max_length", truncation=True, return_tensors="pt")
-        ids = tokens.input_ids.to(self.device)
-        pieces = {word: torch.tensor(self._pieces(word), device=self.device) for word in vectors}
+        tokens = self._tokenizer(list(prompts), padding="max_length", truncation=True)
+        pieces = {word: self._pieces(word) for word in vectors}
+        ids, places = [], []
+        for row, line in enumerate(tokens.input_ids):
+            told, found = _spliced(line, pieces, {word: len(each) for word, each in vectors.items()})
+            ids.append(told)
+            places += [(row, *place) for place in found]
 
         def replaced(module: nn.Module, inputs: tuple[Any, ...], found: Tensor) -> Tensor:
-            for word, own in pieces.items():
-                windows = ids.unfold(1, len(own), 1)
-                for row, begin in (windows == own).all(-1).nonzero().tolist():
-                    middle = vectors[word][None].to(found.device, found.dtype)
-                    whole = [found[row : row + 1, :begin], middle, found[row : row + 1, begin + len(own) :]]
-                    found = torch.cat([found[:row], torch.cat(whole, dim=1), found[row + 1 :]])
+            found = found.clone()
+            for row, begin, word in places:
+                stretch = found[row, begin : begin + len(vectors[word])]
+                stretch[:] = vectors[word][: len(stretch)].to(found)
             return found
 
         handle = self._text_encoder.get_input_embeddings().register_forward_hook(replaced)
         try:
             with self.listening():
-                return self._text_encoder(ids).last_hidden_state
+                return self._text_encoder(torch.tensor(ids, device=self.device)).last_hidden_state
         finally:
             handle.remove()
 
@@ -231,6 +233,24 @@ class FrameBackbone(Backbone):
 
 def _to_bytes(pixels: Tensor) -> Tensor:
     return ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def _spliced(
+    ids: list[int], pieces: Mapping[str, list[int]], sizes: Mapping[str, int]
+) -> tuple[list[int], list[tuple[int, str]]]:
+    """``ids`` with room for ``sizes`` vectors wherever a word's pieces stand, and where each begins.
+
+    As long as before: padding, or what no longer fits, goes; padding fills what is left. The last one stays.
+    """
+    *line, end = ids
+    found, places, at = [], [], 0
+    while at < len(line):
+        word = next((word for word, own in pieces.items() if own and line[at : at + len(own)] == own), None)
+        if word is not None and len(found) < len(line):
+            places.append((len(found), word))
+        found += [line[at]] if word is None else [end] * sizes[word]
+        at += 1 if word is None else len(pieces[word])
+    return [*(found + [end] * len(line))[: len(line)], end], places
 
 
 def _require_fit(spec: Spec, network: Any, vae: Any, text_encoder: Any, factor: int) -> None:

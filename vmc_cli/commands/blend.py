@@ -11,7 +11,7 @@ from registry import names
 from registry.errors import Exists
 from registry.store import Store
 from vmc_cli import terminal, tokens
-from vmc_cli.commands import generating, options
+from vmc_cli.commands import casting, generating, options
 from vmc_cli.errors import UsageError
 
 
@@ -35,13 +35,13 @@ def command(
     The blend does what the motions do together with these strengths. All else it has from the first: start
     noise, preview and prompt. The blend's name is printed.
     """
-    parts = generating.with_strengths(motions, 1.0)
+    parts = casting.with_strengths(motions, 1.0)
     if len(parts) < 2:
         raise UsageError("One motion alone is no blend.", "Name at least two: vmc blend A:0.5 B:0.5 --name C")
     if not any(strength for _, strength in parts):
         raise UsageError("All strengths are 0, so the blend would do nothing.", "Write one as NAME:0.5")
     store = Store.default()
-    cards = [store.card(each) for each, _ in parts]
+    cards = [casting.card_of(each) for each, _ in parts]
     generating.agreed_spec(None, cards)
     if named := [card.name for card in cards if tokens.of(card)]:
         raise UsageError(

@@ -10,7 +10,7 @@ import typer
 
 from registry.store import Store
 from vmc_cli import terminal
-from vmc_cli.commands import checks, options
+from vmc_cli.commands import casting, checks, options
 from vmc_cli.errors import VmcError
 
 if TYPE_CHECKING:
@@ -38,16 +38,7 @@ def command(
             "--prompt", "-p", metavar="TEXT", help="What they should show.  [default: as they remember]"
         ),
     ] = None,
-    clip_model: Annotated[
-        Path | None,
-        typer.Option(
-            "--clip-model",
-            envvar="VMC_CLIP_MODEL",
-            show_envvar=True,
-            metavar="FOLDER",
-            help="A CLIP model in transformers layout; without it, what needs CLIP is left out.",
-        ),
-    ] = None,
+    clip_model: options.ClipModel = None,
     copy_threshold: Annotated[
         float,
         typer.Option(
@@ -71,7 +62,7 @@ def command(
     checks.sheet(sheet, force=force)
     checks.existing("file", [*videos, *([clip_model] if clip_model else [])])
     store = Store.default()
-    card = store.card(motion)
+    card = casting.card_of(motion)
 
     from vmc_cli import clip
     from vmc_cli.delta import Delta

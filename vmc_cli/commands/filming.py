@@ -9,6 +9,7 @@ from registry.store import Store
 from vmc_cli import terminal
 from vmc_cli.backbones import Spec
 from vmc_cli.commands.planning import Plan
+from vmc_cli.recipes import SUBJECT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,16 +32,16 @@ class Film(Protocol):
 
 def film(plan: Plan) -> Film:
     """Read what `plan` learns from. Raises ClipError, and as `Store.load` does."""
-    return _Motion(plan, plan.motion) if plan.motion is not None else _Clips(plan)
+    if plan.motion is not None:
+        return _Motion(plan, plan.motion)
+    return _Pictures(plan) if plan.recipe.learns == SUBJECT else _Clips(plan)
 
 
 class _Clips:
     def __init__(self, plan: Plan) -> None:
-        from vmc_cli import clip
-
         self._plan, self._others = plan, _others_of(plan)
         self.shown = clips_of(plan)
-        self._sources = [Source(path.absolute().name, clip.digest(path)) for path in plan.clips]
+        self._sources = _sources(plan)
         self.labels = [f"{source.name}: {plan.prompt_used}" for source in self._sources]
         self.counts = len(self.shown), len(self._others)
 
@@ -60,6 +61,38 @@ class _Clips:
         )
 
 
+class _Pictures:
+    """A subject, and the motion that acts meanwhile."""
+
+    def __init__(self, plan: Plan) -> None:
+        from vmc_cli import clip
+        from vmc_cli.delta import Delta
+
+        self._plan, self._others, self._pictures = plan, _others_of(plan), clips_of(plan)
+        self._motion = Delta.load(Store.default(), plan.with_motion) if plan.with_motion else None
+        others = len(self._others) + (len(self._motion.latents) if self._motion else 0)
+        self.counts = len(self._pictures), others
+        self.shown, self.labels = [clip.joined(self._pictures)], [plan.prompt_used]
+
+    def footage(self, backbone: Backbone) -> Footage:
+        from vmc_cli import clip, motions
+
+        plan = self._plan
+        for path, each in zip(plan.clips, self._pictures, strict=True):
+            still = clip.joined([each] * backbone.frames)
+            _warn_if_unlike(plan.spec, path, motions.reconstruction(backbone, still))
+        footage = motions.Footage.of(
+            backbone,
+            self._pictures,
+            sources=_sources(plan),
+            augmented=plan.recipe.augmented,
+            others=self._others,
+            token=plan.token,
+            pictures=True,
+        )
+        return footage.with_motion(backbone, self._motion) if self._motion else footage
+
+
 class _Motion:
     """A learned motion, backward."""
 
@@ -76,11 +109,22 @@ class _Motion:
         return motions.Footage.backward(backbone, self._motion)
 
 
+def _sources(plan: Plan) -> list[Source]:
+    from vmc_cli import clip
+
+    return [Source(path.absolute().name, clip.digest(path)) for path in plan.clips]
+
+
 def clips_of(plan: Plan) -> list[Clip]:
-    """Read and fit the clips, each in a child process. Raises ClipError; warns of stillness and of cuts."""
+    """Read and fit the clips, or pictures as clips of one frame, each in a child process.
+
+    Raises ClipError; warns of clips that are still, and of cuts.
+    """
     from vmc_cli import clip
 
     spec, found = plan.spec, []
+    if plan.recipe.learns == SUBJECT:
+        return [clip.read_picture(path, height=spec.height, width=spec.width) for path in plan.clips]
     for path in plan.clips:
         read = clip.read(
             path,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,17 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import vmc_cli
-from registry import names
 from registry.card import Card
 from registry.store import Store
-from vmc_cli import backbones, lora, terminal, tokens
+from vmc_cli import backbones, terminal, tokens
 from vmc_cli.backbones import Spec, folders
-from vmc_cli.commands import batches, checks, loading, options, targets
+from vmc_cli.commands import batches, casting, checks, loading, options, targets
+from vmc_cli.commands.casting import Cast
 from vmc_cli.commands.targets import Video
 from vmc_cli.errors import IncompatibleError, Partly, UsageError
-from vmc_cli.lora import Lora
 from vmc_cli.progress import Progress
-from vmc_cli.recipes import GUIDANCE, NOISES, SAMPLING_STEPS
+from vmc_cli.recipes import GUIDANCE, NOISES, SAMPLING_STEPS, SUBJECT
 
 if TYPE_CHECKING:
     from vmc_cli.clip import Clip
@@ -54,7 +52,7 @@ class Plan:
     spec: Spec
     motions: tuple[tuple[str, float], ...]
     videos: tuple[Video, ...]
-    subjects: tuple[tuple[Lora, float], ...] = ()
+    cast: Cast
 
 
 def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], backbone: str | None) -> Plan:
@@ -73,16 +71,19 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
     checks.among("--memory", wish.memory, options.MEMORY)
     checks.among("--attention", wish.attention, options.ATTENTION)
     checks.sheet(wish.sheet, force=wish.force)
-    named = with_strengths(motions, wish.strength)
+    named = casting.with_strengths(motions, wish.strength)
+    files, others = casting.divided(wish.subject or ())
+    learned = casting.with_strengths(others, 1.0, SUBJECT)
     if wish.noise not in (None, "random") and not named:
         raise UsageError(f"The noise {wish.noise} is made from a motion.", "Name one with --motion.")
-    store = Store.default()
-    cards = [store.card(name) for name, _ in named]
+    cards = [casting.card_of(name) for name, _ in named]
+    cards += [casting.card_of(name, SUBJECT) for name, _ in learned]
     spec = agreed_spec(backbone, cards)
+    cast = casting.cast(learned, files, spec, cards)
     for each in wanted:
-        tokens.agreed(each, cards)
+        tokens.agreed(each, cards, [(one.name, one.token) for one in cast.inversions])
     videos = targets.planned(wish, wanted, many=not isinstance(prompt, str))
-    return Plan(wish, spec, named, videos, tuple(_subject(text, spec) for text in wish.subject or ()))
+    return Plan(wish, spec, named, videos, cast)
 
 
 def carry_out(plan: Plan, *, as_json: bool) -> None:
@@ -94,13 +95,14 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
     from vmc_cli.delta import Delta
 
     wish, store = plan.wish, Store.default()
-    for subject, _ in plan.subjects:
-        _warn_if_partial(subject)
-    deltas = [(Delta.load(store, name), strength) for name, strength in plan.motions]
-    noise = wish.noise or (deltas[0][0].noise if deltas else "random")
+    casting.warn_if_partial(plan.cast)
+    deltas = [(Delta.load(store, name), strength) for name, strength in (*plan.motions, *plan.cast.learned)]
+    noise = wish.noise or (deltas[0][0].noise if plan.motions else "random")
     backbone = loading.loaded(plan.spec, wish.attention)
     rows = [(delta.preview, f"learned: {delta.card.prompt_used}") for delta, _ in deltas]
-    with motions.following(backbone, deltas, plan.subjects, level=wish.memory) as draw:
+    with motions.following(
+        backbone, deltas, plan.cast.loras, plan.cast.inversions, level=wish.memory
+    ) as draw:
 
         def make(video: Video) -> None:
             made = draw(
@@ -156,8 +158,8 @@ def _facts(plan: Plan, video: Video, noise: str) -> dict[str, Any]:
         "backbone": plan.spec.name,
         "version": vmc_cli.__version__,
     }
-    if plan.subjects:
-        facts["subjects"] = " ".join(f"{each.name}:{strength:g}" for each, strength in plan.subjects)
+    if subjects := plan.cast.worded():
+        facts["subjects"] = subjects
     return facts
 
 
@@ -175,48 +177,6 @@ def named(plan: Plan) -> list[dict[str, Any]]:
     return [{"name": name, "strength": strength} for name, strength in plan.motions]
 
 
-def with_strengths(motions: Sequence[str], strength: float) -> tuple[tuple[str, float], ...]:
-    """Name and strength of motions, each NAME or NAME:STRENGTH. Raises BadName, UsageError (twins too)."""
-    named = tuple(_with_strength(text, strength) for text in motions)
-    if len({name for name, _ in named}) < len(named):
-        raise UsageError("A motion is named twice.", "Name it once, with the strength that you want.")
-    return named
-
-
-def _with_strength(text: str, strength: float) -> tuple[str, float]:
-    """The name and strength in NAME:STRENGTH; in NAME alone it is `strength`. Raises UsageError, BadName."""
-    name, colon, number = text.partition(":")
-    if not colon:
-        return names.check(name), strength
-    try:
-        given = float(number)
-    except ValueError:
-        given = math.nan
-    if not math.isfinite(given):
-        raise UsageError(f"{text!r} has no strength after the colon.", f"Write {names.check(name)}:0.8")
-    return names.check(name), given
-
-
-def _subject(text: str, spec: Spec) -> tuple[Lora, float]:
-    """The LoRA in FILE.safetensors or FILE.safetensors:STRENGTH, as far as it belongs to this backbone."""
-    file, number = text, "1"
-    if not text.endswith(lora.SUFFIX):
-        file, _, number = text.rpartition(":")
-    try:
-        strength = float(number)
-    except ValueError:
-        strength = math.nan
-    if not file.endswith(lora.SUFFIX) or not math.isfinite(strength):
-        raise UsageError(f"{text!r} is no subject.", f"Write FILE{lora.SUFFIX} or FILE{lora.SUFFIX}:0.8")
-    return lora.read(Path(file)).matched(backbones.weight_shapes(spec)), strength
-
-
-def _warn_if_partial(subject: Lora) -> None:
-    if subject.others:
-        count, some = len(subject.others), ", ".join(subject.others[:3])
-        terminal.warn(f"{subject.name}: {len(subject.factors)} layers are used, {count} keys are not: {some}")
-
-
 def agreed_spec(asked: str | None, cards: Sequence[Card]) -> Spec:
     """The backbone that was asked for, else the motions' own, else the default; all must agree.
 
@@ -226,17 +186,17 @@ def agreed_spec(asked: str | None, cards: Sequence[Card]) -> Spec:
     for card in cards:
         if card.backbone != own:
             raise IncompatibleError(
-                f"The motions {cards[0].name} and {card.name} were learned on {own} and {card.backbone}.",
+                f"{cards[0].name} and {card.name} were learned on {own} and {card.backbone}.",
                 "Learn one of them again on the other's backbone.",
             )
     if asked is None and cards and folders.is_own(own):
         raise IncompatibleError(
-            f"The motion {cards[0].name} was learned on a model of your own, {own}.",
+            f"The {cards[0].kind} {cards[0].name} was learned on a model of your own, {own}.",
             "Say where its folder is: --backbone FOLDER",
         )
     if asked is None and cards and own not in backbones.BACKBONES:
         raise IncompatibleError(
-            f"The motion {cards[0].name} was learned on the backbone {own}, which this vmc does not know.",
+            f"{cards[0].name} was learned on the backbone {own}, which this vmc does not know.",
             "vmc backbones lists those it knows.",
         )
     spec = backbones.find(asked or own)

@@ -19,9 +19,11 @@ from vmc_cli.commands.planning import Plan, Wish
 from vmc_cli.commands.previewing import Picture
 from vmc_cli.errors import OutOfMemory, Stopped
 from vmc_cli.progress import Progress
+from vmc_cli.recipes import SUBJECT
 
 if TYPE_CHECKING:
     from vmc_cli.backbones.base import Backbone
+    from vmc_cli.evaluation.appearance import Looks
 
 
 def carry_out(plan: Plan, *, dry_run: bool, as_json: bool) -> None:
@@ -75,9 +77,12 @@ def rehearse(plan: Plan, as_json: bool) -> None:
             ("prompt", plan.prompt_used),
             *((("motion", f"{plan.motion}{backward}"),) if plan.motion else ()),
             *(
-                ("clip", f"{clip['file']}: {clip['frames']} frames of {clip['seconds']} s{backward}")
+                ("picture", clip["file"])
+                if plan.recipe.learns == SUBJECT
+                else ("clip", f"{clip['file']}: {clip['frames']} frames of {clip['seconds']} s{backward}")
                 for clip in clips
             ),
+            *((("with motion", plan.with_motion),) if plan.with_motion else ()),
             *(
                 (("token", f"{plan.token.shown}, told to the model as {plan.token.word}"),)
                 if plan.token
@@ -107,6 +112,7 @@ def learned(plan: Plan, backbone: Backbone | None = None) -> Card:
         checkpoint = _checkpoint(plan.wish, slot.name)
         from vmc_cli import motions
 
+        looks = _judge(plan)
         backbone = backbone or loading.loaded(plan.spec, plan.wish.attention)
         _require_space(slot, checkpoint, motions.file_sizes(backbone, plan.recipe, *film.counts))
         footage = film.footage(backbone)
@@ -124,12 +130,30 @@ def learned(plan: Plan, backbone: Backbone | None = None) -> Card:
                 checkpoint=checkpoint,
                 progress=Progress(),
                 preview=preview,
+                looks=looks,
             )
             delta.save(slot)
         checkpoint.clear()
         if plan.wish.sheet:
             clip.sheet(film.shown, plan.wish.sheet, film.labels, replace=plan.wish.replace)
+        if delta.card.steps < plan.recipe.steps:
+            score = delta.card.extra["appearance_score"]
+            terminal.say(
+                f"Stopped early; kept is step {delta.card.steps}, with the appearance score {score:.3f}."
+            )
         return replace(delta.card, name=slot.name)
+
+
+def _judge(plan: Plan) -> Looks | None:
+    """Who judges when to stop early, if that is asked for. Raises IncompatibleError."""
+    if not plan.recipe.early_stop:
+        return None
+    from vmc_cli.evaluation import appearance
+    from vmc_cli.evaluation.likeness import Likeness
+
+    if plan.spec.name == planning.WITH_ORACLE or plan.wish.clip_model is None:
+        return appearance.by_oracle()
+    return appearance.by_clip(Likeness(plan.wish.clip_model))
 
 
 def _require_space(slot: Slot, checkpoint: Checkpoint, sizes: tuple[int, int]) -> None:

@@ -26,7 +26,7 @@ def command(
     json: options.Json = False,
     sort: Annotated[str, typer.Option("--sort", metavar="KEY", help=f"By {', '.join(_ORDERS)}.")] = "name",
 ) -> None:
-    """List the motions that have been learned.
+    """List the motions and subjects that have been learned.
 
     A table on a terminal; names only, one a line, when piped. Files in the folder that are no motions are
     listed with what is wrong with them.
@@ -56,10 +56,10 @@ def _show(entries: list[Entry], store: Store) -> None:
         card = entry.card
         size = f"{entry.size / 1e6:.1f} MB"
         if card is None:
-            rows.append([entry.name, f"damaged: {entry.problem}", "", size, ""])
+            rows.append([entry.name, f"damaged: {entry.problem}", "", "", size, ""])
         else:
-            rows.append([entry.name, card.prompt_used, card.backbone, size, card.created[:10]])
-    terminal.emit_table(["NAME", "PROMPT", "BACKBONE", "SIZE", "LEARNED"], rows)
+            rows.append([entry.name, card.prompt_used, card.kind, card.backbone, size, card.created[:10]])
+    terminal.emit_table(["NAME", "PROMPT", "KIND", "BACKBONE", "SIZE", "LEARNED"], rows)
 
 
 def _described(entry: Entry) -> dict[str, Any]:

@@ -106,12 +106,13 @@ MotionsBackbone = Annotated[
     ),
 ]
 Method = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--method",
         metavar="NAME|FILE.toml",
         autocompletion=lambda: list(recipes.RECIPES),
-        help="How motions are learned: `vmc methods` lists the ways; or a recipe of your own.",
+        help="How to learn: `vmc methods` lists the ways; or a recipe of your own.  [default: vmc; for "
+        "--subject: subject]",
     ),
 ]
 Kind = Annotated[
@@ -127,12 +128,30 @@ Token = Annotated[
     typer.Option(
         "--token",
         metavar="TEXT",
-        help='What stands for the motion in prompts: "V*" in "a person doing the V*".',
+        help='What stands for it in prompts: "V*" in "a person doing the V*", "X*" in "a X* dog".',
     ),
 ]
 TrainToken = Annotated[
     bool,
     typer.Option("--train-token", help="Learn what the token's word means, too: more exact, copies more."),
+]
+EarlyStop = Annotated[
+    bool,
+    typer.Option(
+        "--early-stop",
+        help="For a token: stop learning when other subjects lose their looks, and keep the best. Needs "
+        "--clip-model, but not with sprites.",
+    ),
+]
+ClipModel = Annotated[
+    Path | None,
+    typer.Option(
+        "--clip-model",
+        envvar="VMC_CLIP_MODEL",
+        show_envvar=True,
+        metavar="FOLDER",
+        help="A CLIP model in transformers layout, which judges looks.",
+    ),
 ]
 Regularize = Annotated[
     Path | None,
@@ -231,8 +250,10 @@ Subject = Annotated[
     list[str] | None,
     typer.Option(
         "--subject",
-        metavar="FILE.safetensors[:STRENGTH]",
-        help="A look from a LoRA file of diffusers or peft, made for the same model; may be repeated.",
+        metavar="NAME|FILE.safetensors[:STRENGTH]",
+        autocompletion=motion_names,
+        help="What is to be seen: a learned subject, a LoRA file of diffusers or peft, or an embedding of "
+        "textual inversion, made for the same model; may be repeated.",
     ),
 ]
 Noise = Annotated[str | None, _noise("  [default: the method's own, or random without a motion]")]

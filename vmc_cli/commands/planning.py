@@ -15,10 +15,14 @@ from registry.store import Store
 from vmc_cli import backbones, captions, prompts, recipe_file, tokens
 from vmc_cli.backbones import Spec
 from vmc_cli.checkpoints import Checkpoint
-from vmc_cli.commands import checks, options
-from vmc_cli.errors import UsageError
-from vmc_cli.recipes import Recipe
+from vmc_cli.commands import casting, checks, options
+from vmc_cli.decoding.pictures import in_order
+from vmc_cli.errors import ClipError, IncompatibleError, UsageError
+from vmc_cli.recipes import RESIZABLE, SUBJECT, Recipe
 from vmc_cli.tokens import Token
+
+WITH_ORACLE = "sprites"
+"""The backbone whose videos need no CLIP model to be judged."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,8 @@ class Wish:
     token: options.Token = None
     train_token: options.TrainToken = False
     regularize: options.Regularize = None
+    early_stop: options.EarlyStop = False
+    clip_model: options.ClipModel = None
     steps: options.Steps = None
     learning_rate: options.LearningRate = None
     rank: options.Rank = None
@@ -65,6 +71,7 @@ class Plan:
     part: tuple[float | None, float | None] | None
     token: Token | None
     others: captions.Captioned
+    with_motion: str | None = None
 
     @property
     def cut(self) -> dict[str, Any]:
@@ -93,11 +100,12 @@ def planned(
     method: str | None,
     motion: str | None = None,
     backward: bool = False,
+    with_motion: str | None = None,
 ) -> Plan:
     """Check a wish without reading a clip or loading a model. Raises UsageError, BadName, Exists and such.
 
-    method: None for as `motion` was learned. backward: learn the frames in reverse order. Whether the name is
-    free is left to `require_free`.
+    method: None for as `motion` was learned. backward: learn the frames in reverse order. with_motion: acts
+    while a subject is learned. Whether the name is free is left to `require_free`.
     """
     prompt = checks.worded("prompt", prompt)
     checks.finite("--learning-rate", wish.learning_rate, above=0)
@@ -106,7 +114,7 @@ def planned(
     checks.among("--attention", wish.attention, options.ATTENTION)
     checks.sheet(wish.sheet, force=wish.replace)
     part = checks.trimmed(wish.trim)
-    card = Store.default().card(motion) if motion else None
+    card = casting.card_of(motion) if motion else None
     if card:
         backbones.require_match(spec, card)
     recipe = _recipe(wish, spec, method, card)
@@ -117,10 +125,13 @@ def planned(
         raise UsageError("No name can be made from this prompt.", "Name the motion with --name.")
     checks.existing("clip", clips)
     token = tokens.of(card) if card else _token(wish, used, spec)
-    if token is None and (method == "token" or recipe.trains_token):
-        problem = "The method token needs a token." if method == "token" else "There is no token to train."
-        hint = 'Add --token "V*", and say it in the prompt.'
-        raise UsageError(problem, f"Name the clip itself. {hint}" if card else hint)
+    _check_token(recipe, token, again=card is not None)
+    if recipe.early_stop:
+        _check_judge(wish, spec)
+    if recipe.learns == SUBJECT:
+        clips = _pictures(wish, clips, backward=backward)
+    if with_motion is not None:
+        _check_with(with_motion, recipe, spec, used, token)
     others = captions.read(wish.regularize) if wish.regularize else []
     return Plan(
         wish=wish,
@@ -136,6 +147,7 @@ def planned(
         part=part,
         token=token,
         others=others,
+        with_motion=with_motion,
     )
 
 
@@ -153,6 +165,62 @@ def _token(wish: Wish, prompt: str, spec: Spec) -> Token | None:
     return tokens.chosen(wish.token, prompt, [card for card in taken if card.backbone == spec.name])
 
 
+def _check_token(recipe: Recipe, token: Token | None, *, again: bool) -> None:
+    """Raise UsageError where there must be a token and is none; again: a motion is learned once more."""
+    needed = recipe.method == "token" or recipe.learns == SUBJECT
+    for wanted, problem in (
+        (needed, f"The method {recipe.method} needs a token."),
+        (recipe.trains_token, "There is no token to train."),
+        (recipe.early_stop, "Learning stops early only for a token."),
+    ):
+        if wanted and token is None:
+            hint = 'Add --token "V*", and say it in the prompt.'
+            raise UsageError(problem, f"Name the clip itself. {hint}" if again else hint)
+
+
+def _check_judge(wish: Wish, spec: Spec) -> None:
+    """Raise UsageError, NotFoundError unless somebody can judge looks while learning."""
+    if spec.name == WITH_ORACLE:
+        return
+    if wish.clip_model is None:
+        raise UsageError(
+            f"To stop early, a CLIP model must judge what {spec.name} draws.", "Add --clip-model FOLDER."
+        )
+    checks.existing("folder", [wish.clip_model])
+
+
+def _pictures(wish: Wish, paths: Sequence[Path], *, backward: bool) -> list[Path]:
+    """The pictures to learn a subject from, those in folders too. Raises UsageError, ClipError."""
+    if backward:
+        raise UsageError("A subject does not move, so it cannot be learned backward.", "Use vmc learn.")
+    if wish.trim is not None or wish.sample_fps is not None:
+        raise UsageError("Pictures have no parts in time.", "Leave out --trim and --sample-fps.")
+    found: list[Path] = []
+    for path in paths:
+        inside = [Path(each) for each in in_order(str(path))] if path.is_dir() else [path]
+        if not inside:
+            raise ClipError(f"The folder {path} holds no pictures.", "Name pictures, or a folder of them.")
+        found += inside
+    return found
+
+
+def _check_with(name: str, recipe: Recipe, spec: Spec, prompt: str, token: Token | None) -> None:
+    """Raise unless a subject can be learned, as `token`, while the motion `name` acts."""
+    if recipe.learns != SUBJECT:
+        raise UsageError("--with-motion is for subjects.", "Add --subject, or leave it out.")
+    card = casting.card_of(name)
+    backbones.require_match(spec, card)
+    if card.recipe.get("adapter") in RESIZABLE:
+        raise IncompatibleError(
+            f"No subject can be learned with {name}: pictures have no frames for its motion embeddings.",
+            "Learn the subject alone; both can act together when generating.",
+        )
+    if token and (its := tokens.of(card)):
+        tokens.apart([(name, its), ("this subject", token)])
+        if its.is_in(prompt):
+            raise UsageError(f"Pictures do not move, so they do not show {its.shown}.", "Leave it out.")
+
+
 def _recipe(wish: Wish, spec: Spec, method: str | None, learned: Card | None) -> Recipe:
     """The method's numbers, then the backbone's, then the user's. Raises UsageError."""
     asked: Mapping[str, Any] = {
@@ -161,6 +229,7 @@ def _recipe(wish: Wish, spec: Spec, method: str | None, learned: Card | None) ->
         "loss": wish.loss,
         "stride": wish.stride,
         "trains_token": wish.train_token or None,
+        "early_stop": wish.early_stop or None,
     }
     if wish.stride is not None and wish.stride >= spec.frames:
         raise UsageError(

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from registry.store import Store
 from vmc_cli import backbones
-from vmc_cli.commands import learning, options, planning
+from vmc_cli.commands import casting, learning, options, planning
 from vmc_cli.errors import UsageError
 from vmc_cli.recipes import RECIPES
 
@@ -62,7 +61,7 @@ def command(
                 f"What {motion} is learned from is chosen.",
                 "Leave out --trim, --sample-fps, --token and --regularize.",
             )
-        card = Store.default().card(motion)
+        card = casting.card_of(motion)
         prompt, backbone = prompt or _backward(card.prompt_used), backbone or card.backbone
     elif prompt is None:
         raise UsageError(

@@ -14,6 +14,7 @@ from registry.store import Store
 from vmc_cli import terminal
 from vmc_cli.commands import options
 from vmc_cli.errors import ExistsError
+from vmc_cli.recipes import SUBJECT
 
 
 def command(
@@ -27,7 +28,7 @@ def command(
     force: options.Force = False,
     json: options.Json = False,
 ) -> None:
-    """Show what is known of a motion.
+    """Show what is known of a motion or subject.
 
     Its card: what it was learned from, with, and how.
     """
@@ -45,9 +46,10 @@ def _fields(card: Card, path: Path) -> list[tuple[str, object]]:
     recipe = ", ".join(f"{key} {value}" for key, value in card.recipe.items())
     known: list[tuple[str, object]] = [
         ("name", card.name),
+        ("kind", card.kind),
         ("prompt", card.prompt),
         ("learned as", card.prompt_used),
-        ("clips", ", ".join(source.name for source in card.sources)),
+        ("pictures" if card.kind == SUBJECT else "clips", ", ".join(source.name for source in card.sources)),
         ("backbone", f"{card.backbone} (revision {card.revision[:12]})"),
         ("frames", f"{card.frames} of {card.width}x{card.height}, {card.fps:g} a second"),
         ("method", card.method),

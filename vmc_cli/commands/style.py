@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from registry.store import Store
 from vmc_cli import backbones, prompts, terminal
-from vmc_cli.commands import checks, generating, learning, options, planning
+from vmc_cli.commands import casting, checks, generating, learning, options, planning
 from vmc_cli.errors import NotFoundError, UsageError
 
 
@@ -55,7 +54,7 @@ def command(
             raise UsageError(
                 f"The motion {motion} has its prompt and name.", "Leave out --prompt and --name."
             )
-        used = Store.default().card(motion).prompt_used
+        used = casting.card_of(motion).prompt_used
     else:
         learn = _to_learn(motion, prompt, name, backbone, wish)
         used = learn.prompt_used

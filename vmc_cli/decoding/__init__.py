@@ -33,9 +33,9 @@ _BOOT = (
 
 
 def ask(path: str | os.PathLike[str], action: str, **wishes: Any) -> tuple[dict[str, Any], bytes]:
-    """Let a child do `action` ("frames" or "metadata") with the file or folder, and return its answer.
+    """Let a child do `action` ("frames", "picture" or "metadata") with the file or folder.
 
-    Returns the answer's plain values and its raw bytes. Raises ClipError for whatever is wrong with the
+    Returns its answer's plain values and raw bytes. Raises ClipError for whatever is wrong with the
     file, NotFoundError where there is none.
     """
     name = os.fspath(path)

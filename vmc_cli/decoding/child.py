@@ -70,6 +70,9 @@ def _do(request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     kind = "folder" if os.path.isdir(path) else _picture(path)
     if request["action"] == "metadata":
         return {"text": pictures.comment(path, kind) if kind else video.comment(path, name)}, b""
+    if request["action"] == "picture":
+        wish = Wish(name=name, frames=1, height=request["height"], width=request["width"])
+        return {}, pictures.read_picture(path, kind, wish).tobytes()
     wish = Wish(
         name=name,
         frames=request["frames"],

@@ -61,11 +61,18 @@ def read_folder(folder: str, wish: Wish) -> tuple[list[NDArray[np.uint8]], float
             f"{wish.name} is a folder without pictures.", "Put the frames in it: 1.png, 2.png, ... (or jpg)."
         )
     chosen, fps = choose([number / FOLDER_FPS for number in range(len(paths))], len(paths) / FOLDER_FPS, wish)
-    return [_read_one(paths[index], wish) for index in chosen], fps
+    named = [(path, os.path.join(wish.name, os.path.basename(path))) for path in paths]
+    return [_read_one(*named[index], wish) for index in chosen], fps
 
 
-def _read_one(path: str, wish: Wish) -> NDArray[np.uint8]:
-    name = os.path.join(wish.name, os.path.basename(path))
+def read_picture(path: str, kind: str, wish: Wish) -> NDArray[np.uint8]:
+    """One picture, the first where a file holds several: (height, width, 3). Raises ClipError."""
+    if kind not in _FORMATS:
+        raise ClipError(f"{wish.name} is no picture.", f"Give {', '.join(_FORMATS)} files.")
+    return _read_one(path, wish.name, wish)
+
+
+def _read_one(path: str, name: str, wish: Wish) -> NDArray[np.uint8]:
     try:
         with _opened(path, name) as image:
             side = 2 * max(wish.width, wish.height)

@@ -1,11 +1,11 @@
-"""What a motion is learned from: clips, or what another motion holds of them."""
+"""What is learned from: clips, what another motion holds of them, or the pictures of a subject."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,10 @@ from torch import Tensor
 from registry.card import Source
 from vmc_cli import device, tokens
 from vmc_cli.backbones.base import Backbone
-from vmc_cli.clip import Clip
+from vmc_cli.clip import Clip, joined
 from vmc_cli.delta import Delta
 from vmc_cli.errors import ClipError, Diverged
+from vmc_cli.motions.generating import reader
 from vmc_cli.tokens import Token
 
 PREVIEW_SIDE = 64  # pixels
@@ -29,7 +30,8 @@ class Footage:
     """Latents (1, C, F, h, w) of each clip, and what a motion tells of them.
 
     ``digest`` identifies all that is learned from. ``changed`` are latents of augmented clips, ``others``
-    those of other motions with the embedding of their caption. ``extra`` goes into the card.
+    those of other motions with the embedding of their caption. ``beside`` is a motion that acts meanwhile,
+    and stays as it is. ``extra`` goes into the card.
     """
 
     latents: Sequence[Tensor]
@@ -40,6 +42,7 @@ class Footage:
     changed: Sequence[Tensor] = ()
     others: Sequence[tuple[Tensor, Tensor]] = ()
     token: Token | None = None
+    beside: Delta | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -53,27 +56,29 @@ class Footage:
         others: Sequence[tuple[Clip, str]] = (),
         token: Token | None = None,
         extra: Mapping[str, Any] | None = None,
+        pictures: bool = False,
     ) -> Footage:
         """``clips`` of the backbone's size, each with so many ``augmented`` copies.
 
-        ``others`` are clips of other motions with their captions, learned from as often. ``token`` is what
-        the clips' motion is called in the prompt, ``extra`` what the card is to tell besides.
+        ``pictures`` of a subject are clips of one frame. ``others`` are clips of other motions with their
+        captions, learned from as often. ``token`` is what stands for the motion or subject in the prompt,
+        ``extra`` what the card is to tell besides.
 
         Raises:
             ClipError: a clip has another size or number of frames.
             Diverged, OutOfMemory: see there.
         """
-        wanted = (backbone.frames, backbone.height, backbone.width, 3)
-        everything = [*clips, *(other for other, _ in others)]
-        if not clips or any(clip.frames.shape != wanted for clip in everything):
-            raise ClipError(
-                f"Clips for {backbone.spec.name} must have {wanted[0]} frames of {wanted[2]}x{wanted[1]}."
-            )
+        beside = [other for other, _ in others]
+        everything = [*clips, *beside]
+        _require_size(backbone, clips, 1 if pictures else backbone.frames)
+        if beside:
+            _require_size(backbone, beside, backbone.frames)
+        shown = joined(clips) if pictures else clips[0]
         captions = json.dumps([caption for _, caption in others])
         with device.memory_explained("learn this motion"):
             return cls(
                 latents=[_encoded(backbone, clip) for clip in clips],
-                preview=_small(clips[0]),
+                preview=_small(shown),
                 fps=clips[0].fps,
                 sources=tuple(sources),
                 digest=f"{_digest(np.ascontiguousarray(clip.frames) for clip in everything)} {captions}",
@@ -86,6 +91,22 @@ class Footage:
                 token=token,
                 extra=extra or {},
             )
+
+    def with_motion(self, backbone: Backbone, motion: Delta) -> Footage:
+        """The same while ``motion`` acts, learned from in turn with that motion's own clips (V*).
+
+        Raises `NotFoundError` when the motion holds none, and as `Delta.adapter` does.
+        """
+        motion.adapter(backbone)
+        caption = reader(backbone, [(motion, 1.0)])(motion.card.prompt_used).detach()
+        held = [(each[None], caption) for each in motion.latents]
+        return replace(
+            self,
+            digest=f"{self.digest} {_digest(each.numpy() for each in motion.tensors.values())}",
+            others=[*self.others, *held],
+            beside=motion,
+            extra={**self.extra, "with_motion": motion.card.name},
+        )
 
     @classmethod
     def backward(cls, backbone: Backbone, motion: Delta) -> Footage:
@@ -104,6 +125,14 @@ class Footage:
             digest=_digest([latents.numpy()]),
             token=tokens.of(motion.card),
             extra={"reversed": motion.card.name},
+        )
+
+
+def _require_size(backbone: Backbone, clips: Sequence[Clip], frames: int) -> None:
+    wanted = (frames, backbone.height, backbone.width, 3)
+    if not clips or any(clip.frames.shape != wanted for clip in clips):
+        raise ClipError(
+            f"Clips for {backbone.spec.name} must have {wanted[0]} frames of {wanted[2]}x{wanted[1]}."
         )
 
 

@@ -12,11 +12,12 @@ from torch import Tensor
 from vmc_cli import costs, device, memory, tokens
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.clip import Clip
-from vmc_cli.delta import Delta, attached, worn
+from vmc_cli.delta import Delta, attached, from_raw, worn
 from vmc_cli.lora import Lora
 from vmc_cli.noise import start_noise
-from vmc_cli.recipes import GUIDANCE, SAMPLING_STEPS
+from vmc_cli.recipes import GUIDANCE, MOTION, SAMPLING_STEPS
 from vmc_cli.sampling import sample
+from vmc_cli.textual_inversion import TextualInversion
 from vmc_cli.watching import Watcher
 
 _TASK = "generate this video"
@@ -28,7 +29,8 @@ def generate(
     prompt: str,
     *,
     deltas: Sequence[tuple[Delta, float]] = (),
-    subjects: Sequence[tuple[Lora, float]] = (),
+    loras: Sequence[tuple[Lora, float]] = (),
+    inversions: Sequence[TextualInversion] = (),
     noise: str | None = None,
     steps: int = SAMPLING_STEPS,
     guidance: float = GUIDANCE,
@@ -40,7 +42,8 @@ def generate(
 ) -> Clip:
     """A video of ``prompt`` that follows each of ``deltas`` with its strength. Same seed, same pixels.
 
-    ``subjects`` are LoRA files that were matched with this backbone, with a strength each.
+    ``deltas`` are motions and learned subjects, ``loras`` files that were matched with this backbone, with a
+    strength each; ``inversions`` are words from elsewhere, of its text encoder's width.
 
     It starts from ``noise`` (see `noise.start_noise`; by default what the first motion's method starts from,
     without a motion random), made from the first motion; where that was learned from several clips, the seed
@@ -51,7 +54,7 @@ def generate(
         IncompatibleError, Damaged: a motion does not belong to this backbone, or is not whole.
         UsageError, Diverged, OutOfMemory: see there.
     """
-    with following(backbone, deltas, subjects, level=level) as draw:
+    with following(backbone, deltas, loras, inversions, level=level) as draw:
         return draw(
             prompt,
             noise=noise,
@@ -68,17 +71,18 @@ def generate(
 def following(
     backbone: Backbone,
     deltas: Sequence[tuple[Delta, float]] = (),
-    subjects: Sequence[tuple[Lora, float]] = (),
+    loras: Sequence[tuple[Lora, float]] = (),
+    inversions: Sequence[TextualInversion] = (),
     *,
     level: str = "auto",
 ) -> Iterator[Callable[..., Clip]]:
-    """`generate` with these motions and subjects, which are put into the network once for many videos.
+    """`generate` with these motions, subjects and words, which are put into the network once for many videos.
 
     Yields a function of the prompt and of the rest of what `generate` takes. Raises as that does.
     """
-    with device.memory_explained(_TASK), _Changed(backbone, deltas, subjects) as changed:
+    with device.memory_explained(_TASK), _Changed(backbone, deltas, loras) as changed:
         changed.place(offloaded=level == "low")
-        yield partial(_drawn, changed, level)
+        yield partial(_drawn, changed, inversions, level)
 
 
 class _Changed:
@@ -91,9 +95,9 @@ class _Changed:
         self,
         backbone: Backbone,
         deltas: Sequence[tuple[Delta, float]],
-        subjects: Sequence[tuple[Lora, float]],
+        loras: Sequence[tuple[Lora, float]],
     ) -> None:
-        self.backbone, self.deltas, self._subjects = backbone, deltas, subjects
+        self.backbone, self.deltas, self._loras = backbone, deltas, loras
         self._stack, self._offloaded, self._entered = ExitStack(), False, False
 
     def __enter__(self) -> _Changed:
@@ -111,13 +115,14 @@ class _Changed:
         with ExitStack() as stack:
             if offloaded:
                 stack.enter_context(self.backbone.offloaded())
-            stack.enter_context(worn(self.backbone, self._subjects))
+            stack.enter_context(worn(self.backbone, self._loras))
             stack.enter_context(attached(self.backbone, self.deltas))
             self._stack, self._offloaded, self._entered = stack.pop_all(), offloaded, True
 
 
 def _drawn(
     changed: _Changed,
+    inversions: Sequence[TextualInversion],
     asked: str,
     prompt: str,
     *,
@@ -131,23 +136,17 @@ def _drawn(
 ) -> Clip:
     """What the network as it is now makes of ``prompt``; the motions in it give noise and words."""
     backbone, deltas = changed.backbone, changed.deltas
-    first = deltas[0][0] if deltas else None
+    first = next((delta for delta, _ in deltas if delta.card.kind == MOTION), None)
     chosen = noise or (first.noise if first else "random")
     start = start_of(backbone, chosen, first.start_noise if first else None, seed)
-    said = [token for delta, _ in deltas if (token := tokens.of(delta.card))]
 
     def made(level: str) -> Clip:
         changed.place(offloaded=level == "low")
-        vectors = {
-            word: value
-            for delta, strength in deltas
-            for word, value in delta.vectors(backbone, strength).items()
-        }
-        embed = partial(backbone.embed_with, vectors=vectors) if vectors else backbone.embed
+        read = reader(backbone, deltas, inversions)
         return denoised(
             backbone,
-            embed([tokens.spoken(prompt, said)]),
-            embed([tokens.spoken(negative, said)]),
+            read(prompt),
+            read(negative),
             start,
             steps=steps,
             guidance=guidance,
@@ -161,6 +160,21 @@ def _drawn(
         return costs.generating(backbone.blueprint, level, guidance=guidance).peak
 
     return memory.spent(_TASK, asked, backbone, peak, made)
+
+
+def reader(
+    backbone: Backbone,
+    deltas: Sequence[tuple[Delta, float]],
+    inversions: Sequence[TextualInversion] = (),
+) -> Callable[[str], Tensor]:
+    """What embeds a prompt, (1, L, D), each token said as its word, with the vectors learned for it."""
+    said = [token for delta, _ in deltas if (token := tokens.of(delta.card))]
+    said += [each.token for each in inversions]
+    vectors = {each.token.word: from_raw(each.vectors).float() for each in inversions}
+    for delta, strength in deltas:
+        vectors |= delta.vectors(backbone, strength)
+    embed = partial(backbone.embed_with, vectors=vectors) if vectors else backbone.embed
+    return lambda prompt: embed([tokens.spoken(prompt, said)])
 
 
 def denoised(

@@ -1,4 +1,4 @@
-"""Learn a motion from footage."""
+"""Learn a motion, or a subject, from footage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -21,13 +23,19 @@ from vmc_cli.backbones.base import Backbone
 from vmc_cli.backbones.checkpointing import checkpointed
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.clip import Clip
-from vmc_cli.delta import Delta, from_raw, to_raw
+from vmc_cli.delta import Delta, attached, from_raw, to_raw
+from vmc_cli.errors import UsageError
 from vmc_cli.motions.footage import PREVIEW_SIDE, Footage
 from vmc_cli.motions.generating import PREVIEW_STEPS, denoised, start_of
-from vmc_cli.recipes import Recipe
+from vmc_cli.motions.stopping import Enough, Stopping, held_out
+from vmc_cli.recipes import SUBJECT, Recipe
 from vmc_cli.sampling import invert
+from vmc_cli.tokens import Token
 from vmc_cli.training import Trained, train
 from vmc_cli.watching import Watcher
+
+if TYPE_CHECKING:
+    from vmc_cli.evaluation.appearance import Looks
 
 
 @dataclass(frozen=True)
@@ -56,15 +64,18 @@ def learn(
     checkpoint: Checkpoint | None = None,
     progress: Watcher | None = None,
     preview: Preview | None = None,
+    looks: Looks | None = None,
 ) -> Delta:
-    """Learn one motion, called ``name``, from ``footage``, which ``prompt`` describes.
+    """Learn one motion or subject, called ``name``, from ``footage``, which ``prompt`` describes.
 
     The prompt is made appearance-invariant unless ``keep_prompt`` or the recipe says otherwise; the model is
     told the footage's token in it as its word. Nothing is stored but checkpoints; the caller saves the delta
     and then clears them. The motion is the same with ``preview`` and without, and at each ``level`` of memory
-    (`costs.LEVELS`; "auto" is the highest that fits) but for rounding.
+    (`costs.LEVELS`; "auto" is the highest that fits) but for rounding. ``looks`` judge where the recipe stops
+    early.
 
     Raises:
+        UsageError: the model cannot be judged by ``looks``.
         Diverged, OutOfMemory: see there; nothing is left but the last checkpoint.
     """
     used = prompts.invariant(prompt) if recipe.invariant_prompt and not keep_prompt else prompt
@@ -74,50 +85,70 @@ def learn(
         # What lies there from now on belongs to this run.
         checkpoint = replace(checkpoint, about=f"{footage.digest} {json.dumps(used)}", resume=True)
     latents, token = footage.latents, footage.token
-    with device.memory_explained("learn this motion"):
+    beside = [(footage.beside, 1.0)] if footage.beside else []
+    judged: dict[str, float] = {}
+    task = f"learn this {recipe.learns}"
+    with device.memory_explained(task), attached(backbone, beside):
         told = tokens.spoken(used, [token] if token else [])
         embedding = backbone.embed([told])
-        inverted, seconds = _inverted(backbone, latents, recipe.inversion_steps, checkpoint, progress)
+        inverted, seconds = None, 0.0
+        if recipe.inversion_steps:
+            inverted, seconds = _inverted(backbone, latents, recipe.inversion_steps, checkpoint, progress)
 
-    def learned_at(level: str) -> Trained:
-        words = adapters.Words(backbone, told, token.word) if token and recipe.trains_token else None
-
-        def show(done: int) -> None:
-            if preview and done % preview.every == 0:
-                start = start_of(backbone, recipe.noise_for(len(latents)), inverted, seed)
-                with torch.no_grad():
-                    said = words.embedding() if words else embedding
-                video = denoised(
-                    backbone,
-                    said,
-                    backbone.embed([""]),
-                    start,
-                    steps=PREVIEW_STEPS,
-                    together=level == "high",
-                    seed=seed,
-                )
-                preview.show(done, video)
-
-        kept = backbone.listening() if words else nullcontext()
-        with kept, checkpointed(backbone.network, costs.CHECKPOINTING[level]):
-            return train(
+        def learned_at(level: str) -> Trained:
+            words = adapters.Words(backbone, told, token.word) if token and recipe.trains_token else None
+            stopping = _stopping(
                 backbone,
-                [*latents, *footage.changed],
-                embedding,
-                recipe,
+                used,
+                token=token,
+                recipe=recipe,
                 seed=seed,
-                others=footage.others,
+                looks=looks,
                 words=words,
-                progress=progress,
                 checkpoint=checkpoint,
-                after_step=show,
             )
 
-    def peak(level: str) -> int:
-        clips = len(latents) + len(footage.changed) + len(footage.others)
-        return costs.learning(backbone.blueprint, recipe, level, clips).peak
+            def look(done: int, so_far: Callable[[], Trained]) -> None:
+                if preview and done % preview.every == 0:
+                    start = start_of(backbone, recipe.noise_for(len(latents)), inverted, seed)
+                    with torch.no_grad():
+                        said = words.embedding() if words else embedding
+                    video = denoised(
+                        backbone,
+                        said,
+                        backbone.embed([""]),
+                        start,
+                        steps=PREVIEW_STEPS,
+                        together=level == "high",
+                        seed=seed,
+                    )
+                    preview.show(done, video)
+                if stopping:
+                    stopping(done, so_far)
 
-    learned = memory.spent("learn this motion", level, backbone, peak, learned_at)
+            kept = backbone.listening() if words else nullcontext()
+            with kept, checkpointed(backbone.network, costs.CHECKPOINTING[level]):
+                return train(
+                    backbone,
+                    [*latents, *footage.changed],
+                    embedding,
+                    recipe,
+                    seed=seed,
+                    others=footage.others,
+                    words=words,
+                    progress=progress,
+                    checkpoint=checkpoint,
+                    after_step=look,
+                )
+
+        def peak(level: str) -> int:
+            clips = len(latents) + len(footage.changed) + len(footage.others)
+            return costs.learning(backbone.blueprint, recipe, level, clips).peak
+
+        try:
+            learned = memory.spent(task, level, backbone, peak, learned_at)
+        except Enough as enough:
+            learned, judged = enough.outcome, {"appearance_score": round(enough.score, 4)}
     card = Card(
         name=name,
         backbone=backbone.spec.name,
@@ -126,7 +157,7 @@ def learn(
         recipe=recipe.to_card(),
         prompt=prompt,
         prompt_used=used,
-        frames=backbone.frames,
+        frames=latents[0].shape[2],
         height=backbone.height,
         width=backbone.width,
         fps=footage.fps,
@@ -137,13 +168,40 @@ def learn(
         seconds=round(seconds + learned.seconds, 1),
         loss=learned.loss,
         steps=learned.steps,
-        extra={**footage.extra, **(token.extra() if token else {})},
+        kind=recipe.learns,
+        extra={**footage.extra, **judged, **(token.extra() if token else {})},
     )
     weights = {key: value.half() for key, value in learned.tensors.items()}
-    kept = {"start_noise": inverted, "latents": torch.cat(tuple(latents)).half().cpu()}
+    kept = {}
+    if inverted is not None:
+        kept = {"start_noise": inverted, "latents": torch.cat(tuple(latents)).half().cpu()}
     delta = Delta(card, {**weights, **kept, "preview": footage.preview})
     delta.adapter(backbone)  # what could not be used is not handed out
     return delta
+
+
+def _stopping(
+    backbone: Backbone,
+    prompt: str,
+    *,
+    token: Token | None,
+    recipe: Recipe,
+    seed: int,
+    looks: Looks | None,
+    words: adapters.Words | None,
+    checkpoint: Checkpoint | None,
+) -> Stopping | None:
+    """What ends learning early, where the recipe asks for it. Raises UsageError."""
+    if not recipe.early_stop:
+        return None
+    if not token or not looks:
+        raise UsageError("Learning stops early only for a token, and when somebody judges looks.")
+    read = words.embedding_of if words else lambda text: backbone.embed([text])
+    asked = {subject: partial(read, text) for subject, text in held_out(prompt, token).items()}
+    about = f"{seed} {json.dumps(recipe.to_card())} {backbone.revision}"
+    stopping = Stopping(backbone, looks, asked, recipe.steps, _beside(checkpoint, "best", about))
+    stopping.require_sense()
+    return stopping
 
 
 def file_sizes(backbone: Backbone, recipe: Recipe, clips: int, others: int = 0) -> tuple[int, int]:
@@ -153,10 +211,12 @@ def file_sizes(backbone: Backbone, recipe: Recipe, clips: int, others: int = 0) 
     """
     weights = sum(map(math.prod, adapters.place(backbone, recipe.adaptation).shapes().values()))
     looks = paths.size(backbone, recipe.aside, clips * (1 + recipe.augmented) + others)
-    noise_and_latents = 2 * clips * math.prod(backbone.latent_shape)
-    preview = backbone.frames * PREVIEW_SIDE**2 * 3
-    # float16; float32 with two moments each
-    return 2 * (weights + noise_and_latents) + preview, 3 * 4 * (weights + looks)
+    subject = recipe.learns == SUBJECT
+    noise_and_latents = 0 if subject else 2 * clips * math.prod(backbone.latent_shape)
+    preview = (clips if subject else backbone.frames) * PREVIEW_SIDE**2 * 3
+    # float16; float32 with two moments each, and the best outcome so far
+    state = 4 * (3 * (weights + looks) + weights * recipe.early_stop)
+    return 2 * (weights + noise_and_latents) + preview, state
 
 
 def _inverted(
@@ -172,9 +232,8 @@ def _inverted(
     both in its checkpoint.
     """
     began = time.monotonic()
+    checkpoint = _beside(checkpoint, "inverted", f"{backbone.revision} {steps}")
     if checkpoint:
-        about = f"{checkpoint.about} {backbone.revision} {steps}"
-        checkpoint = replace(checkpoint, folder=checkpoint.folder / "inverted", about=about)
         _, kept = checkpoint.load()
         if kept:
             return from_raw(kept["start_noise"]), float(from_raw(kept["seconds"]))
@@ -183,3 +242,10 @@ def _inverted(
     if checkpoint:
         checkpoint.save(steps, {"start_noise": to_raw(noise), "seconds": to_raw(seconds)})
     return noise, float(seconds)
+
+
+def _beside(checkpoint: Checkpoint | None, name: str, about: str) -> Checkpoint | None:
+    """Where something else of the same run is kept."""
+    if checkpoint is None:
+        return None
+    return replace(checkpoint, folder=checkpoint.folder / name, about=f"{checkpoint.about} {about}")

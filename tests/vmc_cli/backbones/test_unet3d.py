@@ -252,3 +252,24 @@ def test_vectors_stand_for_their_word_wherever_it_is_said_and_receive_gradients(
     assert other.grad.abs().sum() > 0
     assert not any(parameter.requires_grad for parameter in tiny_backbone._text_encoder.parameters())
     torch.testing.assert_close(tiny_backbone.embed(prompts), bare)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_more_or_fewer_vectors_than_pieces_stand_for_a_word(tiny_backbone, count):
+    letters = "qwerty"[:count]  # a piece each
+    vectors = torch.cat([tiny_backbone.word_vectors(letter) for letter in letters])
+    found = tiny_backbone.embed_with(["a pll cat", "pll dog pll"], {"pll": vectors})
+    said = " ".join(letters)
+    expected = tiny_backbone.embed([f"a {said} cat", f"{said} dog {said}"])
+    torch.testing.assert_close(found, expected)
+
+
+def test_what_no_longer_fits_beside_many_vectors_is_cut_off(tiny_backbone):
+    vectors = tiny_backbone.word_vectors("q").expand(40, -1)
+    found = tiny_backbone.embed_with(["a pll cat"], {"pll": vectors})
+    assert found.shape == tiny_backbone.embed(["a"]).shape
+    torch.testing.assert_close(found[0, :3], tiny_backbone.embed(["a q q"])[0, :3])
+
+
+def test_the_width_of_the_text_encoder_is_known_before_loading(tiny_backbone, tiny_folder):
+    assert backbones.text_width(tiny_spec(tiny_folder)) == tiny_backbone.embed(["a"]).shape[-1]

@@ -53,9 +53,11 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def tiny(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a backbone with random weights: 4 frames of 32x32."""
-    spec = replace(
-        tiny_spec(tiny_folder), recipes={method: {"inversion_steps": 3, "steps": 2} for method in RECIPES}
-    )
+    quick = {
+        method: {"inversion_steps": min(recipe.inversion_steps, 3), "steps": 2}
+        for method, recipe in RECIPES.items()
+    }
+    spec = replace(tiny_spec(tiny_folder), recipes=quick)
     monkeypatch.setattr(backbones, "BACKBONES", {**backbones.BACKBONES, "tiny": spec})
     return spec.name
 

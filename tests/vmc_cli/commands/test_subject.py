@@ -42,7 +42,10 @@ def test_a_subject_is_worn_with_a_motion(run: Run, learned: str, dog: str, here:
     ("subject", "rc", "said"),
     [
         ("cat.safetensors", 5, "no file"),
-        ("dog", 2, "no subject"),
+        ("dog", 5, "no subject dog"),
+        ("word.safetensors", 2, "does not say <cat>"),
+        ("word.safetensors:0.5", 2, "no strength"),
+        ("wide.safetensors", 7, "24 numbers, not 16"),
         ("dog.safetensors:much", 2, "no subject"),
         ("dog.safetensors:nan", 2, "no subject"),
         ("other.safetensors", 7, "Nothing in other.safetensors"),
@@ -59,7 +62,18 @@ def test_a_wrong_subject_costs_no_model(
     factors = {"unet.a.lora_A.weight": torch.ones(2, 4), "unet.a.lora_B.weight": torch.ones(4, 2)}
     save_file(factors, "other.safetensors")
     Path("empty.safetensors").write_bytes(b"")
+    save_file({"<cat>": torch.ones(1, 16)}, "word.safetensors")
+    save_file({"<cat>": torch.ones(1, 24)}, "wide.safetensors")
     ran = run("generate", *FAST, "--backbone", tiny, "--subject", subject)
     assert ran.rc == rc, ran.stderr
     assert said in ran.stderr
     assert ran.stderr.count("\n") == 1
+
+
+def test_words_from_elsewhere_are_said_in_the_prompt(run: Run, tiny: str, here: Path) -> None:
+    save_file({"<cat>": torch.ones(2, 16)}, here / "any.safetensors")
+    save_file({"emb_params": torch.zeros(2, 16)}, here / "fluffy.safetensors")
+    files = ("--subject", "any.safetensors", "--subject", "fluffy.safetensors")
+    ran = run("generate", "a fluffy <cat>", "--backbone", tiny, *FAST[1:], *files, "--json")
+    assert ran.rc == 0, ran.stderr
+    assert parsed(ran)["subjects"] == "any.safetensors fluffy.safetensors"

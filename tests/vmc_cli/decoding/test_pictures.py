@@ -253,3 +253,27 @@ def test_an_animation_cut_anywhere_is_refused(tmp_path: Path, suffix: str, kind:
         path.write_bytes(whole[:cut])
         with pytest.raises(ClipError, match="damaged"):
             read_animation(path, kind, 2)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "kind"), [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP"), ("gif", "GIF")]
+)
+def test_a_single_picture_is_fitted_as_frames_are(tmp_path: Path, suffix: str, kind: str) -> None:
+    Image.fromarray(footage.picture(5)).save(tmp_path / f"5.{suffix}")
+    found = pictures.read_picture(str(tmp_path / f"5.{suffix}"), kind, wish(1))
+    assert found.shape == (64, 96, 3)
+    assert footage.numbers([found]) == [5]
+
+
+@pytest.mark.parametrize("kind", ["", "folder"])
+def test_what_is_no_picture_is_told(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(ClipError, match="is no picture"):
+        pictures.read_picture(str(tmp_path), kind, wish(1))
+
+
+def test_a_damaged_picture_is_told(tmp_path: Path) -> None:
+    Image.fromarray(footage.picture(5)).save(tmp_path / "5.png")
+    whole = (tmp_path / "5.png").read_bytes()
+    (tmp_path / "5.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ClipError, match="clip is damaged or no picture"):
+        pictures.read_picture(str(tmp_path / "5.png"), "PNG", wish(1))

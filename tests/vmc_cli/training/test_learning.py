@@ -150,10 +150,11 @@ def test_after_each_step_the_network_is_seen_as_it_is_and_the_state_is_safe(lear
     checkpoint, seen = Checkpoint(tmp_path / "walk", every=1), []
     noise = torch.randn(1, *backbone.latent_shape, generator=generator(3))
 
-    def look(done):
+    def look(done, so_far):
         assert checkpoint_steps(checkpoint)[-1] == done
         with torch.no_grad():
             seen.append((done, backbone.predict(noise, 500, backbone.embed([""]))))
+        assert so_far().steps == done
 
     watched = learn(checkpoint=checkpoint, after_step=look)
     assert [done for done, _ in seen] == [1, 2, 3, 4]
