@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderDC, UNet3DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from . import WEIGHTS, training
+from . import WEIGHTS, autoencoder, training
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
         unet = UNet3DConditionModel.from_pretrained(WEIGHTS / "unet").float()
         text = CLIPTextModel.from_pretrained(WEIGHTS / "text_encoder").float()
     else:
-        vae = training.train_vae(16, device, asked.seed, seconds=asked.vae_minutes * 60)
+        vae = autoencoder.train_vae(16, device, asked.seed, seconds=asked.vae_minutes * 60)
         tokenizer = training.new_tokenizer()
         unet, text = training.new_unet(), training.new_text_encoder(tokenizer)
     training.save(asked.out, vae=vae, tokenizer=tokenizer, scheduler=training.new_scheduler())

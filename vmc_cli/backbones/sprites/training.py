@@ -1,4 +1,4 @@
-"""How the embedded model is made: an autoencoder, then the text encoder and the denoiser together.
+"""How the embedded model is made, once it has an autoencoder: the text encoder and the denoiser together.
 
 Everything is drawn on the way, nothing is downloaded. How long it takes is given in time, not
 steps: the longer the better, and a machine twice as fast gives a better model, not an earlier end.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import itertools
 import json
-import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,6 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderDC, DDIMScheduler, UNet3DConditionModel
@@ -31,126 +29,11 @@ from vmc_cli.backbones import attention
 from vmc_cli.backbones.unet3d import quicken
 
 from . import world
-from .drawing import draw
-from .places import paint
+from .autoencoder import LATENTS
+from .batches import drawn, place_bank
 
-LATENTS = 6  # channels, at a quarter of the size
 TOKENS = 32
 WIDTH = 128  # of the text embedding
-
-
-def place_bank(variants: int) -> Tensor:
-    """Looks of every place, drawn once: (places, variants, 3, SIZE, SIZE) uint8."""
-    looks = [[paint(place, variant) for variant in range(variants)] for place in world.PLACES]
-    return torch.from_numpy(np.round((np.array(looks) + 1) * 127.5).astype(np.uint8))
-
-
-def drawn(rng: random.Random, count: int, bank: Tensor) -> tuple[Tensor, list[str], Tensor]:
-    """Random clips (count, F, 3, SIZE, SIZE) in [-1, 1], their captions, and the places without anyone."""
-    scenes, captions = zip(*(world.draw(rng) for _ in range(count)), strict=True)
-    order = {name: index for index, name in enumerate(world.PLACES)}
-    rows = torch.tensor([order[s.place] for s in scenes], device=bank.device)
-    looks = torch.tensor([s.variant % bank.shape[1] for s in scenes], device=bank.device)
-    places = bank[rows, looks].float() / 127.5 - 1
-    return draw(scenes, places), [world.beside_strange_words(c, rng) for c in captions], places
-
-
-# ---------------------------------------------------------------------------------------------- autoencoder
-
-
-def new_vae() -> AutoencoderDC:
-    """A residual autoencoder whose short cuts fold pixels into channels: it starts out right and learns fast.
-
-    It normalises over channels only: flat colours stay, and what moves far away changes nothing here.
-    """
-    nothing = ((), (), ())
-    return AutoencoderDC(
-        latent_channels=LATENTS, encoder_block_types="ResBlock", decoder_block_types="ResBlock",
-        encoder_block_out_channels=(24, 48, 96), encoder_layers_per_block=(1, 1, 1),
-        decoder_block_out_channels=(24, 48, 96), decoder_layers_per_block=(1, 2, 2),
-        encoder_qkv_multiscales=nothing, decoder_qkv_multiscales=nothing,
-        upsample_block_type="pixel_shuffle", downsample_block_type="pixel_unshuffle", scaling_factor=1.0,
-    )  # fmt: skip
-
-
-def _unfamiliar(frames: Tensor, generator: torch.Generator) -> Tensor:
-    """Colours that the world does not have, so that clips from elsewhere survive encoding too."""
-    device = frames.device
-    count = len(frames)
-    order = torch.stack([torch.randperm(3, generator=generator) for _ in range(count)]).to(device)
-    frames = frames.gather(1, order[:, :, None, None].expand_as(frames))
-    gain = 0.6 + 0.8 * torch.rand(count, 3, 1, 1, generator=generator)
-    shift = 0.6 * torch.rand(count, 3, 1, 1, generator=generator) - 0.3
-    return (frames * gain.to(device) + shift.to(device)).clamp(-1, 1)
-
-
-def _details(frames: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """A cut-out of each frame, (B, 3, size, size) on the latent grid, mostly where there is much to see."""
-    grey = F.pad(frames.mean(1, keepdim=True), (0, 1, 0, 1), mode="replicate")
-    busy = (grey[..., :-1, 1:] - grey[..., :-1, :-1]).abs() + (grey[..., 1:, :-1] - grey[..., :-1, :-1]).abs()
-    energy = F.avg_pool2d(busy, size, stride=8)[:, 0] + 0.002
-    chosen = torch.multinomial(energy.flatten(1).cpu(), 1, generator=generator)[:, 0]
-    rows, columns = chosen // energy.shape[2] * 8, chosen % energy.shape[2] * 8
-    return torch.stack(
-        [f[:, y : y + size, x : x + size] for f, y, x in zip(frames, rows, columns, strict=True)]
-    )
-
-
-def train_vae(
-    batch: int, device: str, seed: int, *, seconds: float, rate: float = 2e-3, variants: int = 32
-) -> AutoencoderDC:
-    """Three steps in four see `batch` details of a quarter of the area, the fourth fewer whole frames."""
-    torch.manual_seed(seed)
-    rng, generator = random.Random(seed), torch.Generator().manual_seed(seed)
-    vae = new_vae().to(device).to(memory_format=torch.channels_last)
-    bank = place_bank(variants).to(device)
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=rate, weight_decay=0.0, betas=(0.9, 0.99))
-    pool = torch.empty(0)
-    started = time.time()
-    for step in itertools.count():
-        done = (time.time() - started) / seconds
-        if done >= 1:
-            break
-        for group in optimizer.param_groups:
-            group["lr"] = rate * min(1, (step + 1) / 20) * (1 - done)
-        if step % 64 == 0:  # a fresh pool: drawing is batched, and frames of one clip are kept apart
-            video, _, _ = drawn(rng, batch * 8, bank)
-            frames = video.flatten(0, 1)
-            strange = torch.rand(len(frames), generator=generator).to(device) < 0.3
-            frames[strange] = _unfamiliar(frames[strange], generator)
-            pool = frames[torch.randperm(len(frames), generator=generator).to(device)]
-        whole = step % 4 == 3
-        first = torch.randint(0, len(pool) - batch, (1,), generator=generator).item()
-        frames = (
-            pool[first : first + batch // 4]
-            if whole
-            else _details(pool[first : first + batch], 32, generator)
-        )
-        frames = frames.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device, dtype=torch.bfloat16):
-            latents = vae.encode(frames).latent.float()
-            restored = vae.decode(latents + 0.05 * torch.randn_like(latents)).sample.float()
-        mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
-        sharp = F.l1_loss(restored.diff(dim=2), frames.diff(dim=2)) + F.l1_loss(
-            restored.diff(dim=3), frames.diff(dim=3)
-        )
-        spread = mean.pow(2).mean() + (std - 1).pow(2).mean() + (latents.abs() - 3).clamp_min(0).mean()
-        loss = F.l1_loss(restored, frames) + F.mse_loss(restored, frames) + 0.5 * sharp + 0.02 * spread
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
-        if step % 200 == 199:
-            psnr = -10 * math.log10(F.mse_loss(restored, frames).item() / 4)
-            print(f"vae {step + 1} loss {loss.item():.4f}, psnr {psnr:.2f}, {done:.1%} done")
-    video, _, _ = drawn(random.Random(seed + 1), 64, bank)
-    with torch.no_grad():
-        latents = torch.cat([vae.encode(part).latent for part in video.flatten(0, 1).split(64)])
-    vae.register_to_config(scaling_factor=float(1 / latents.std()))
-    return vae.eval()
-
-
-# ------------------------------------------------------------------------------------- words and denoiser
 
 
 def new_tokenizer() -> CLIPTokenizer:
@@ -278,13 +161,32 @@ class Average:
 
 
 def draw_times(count: int, middle: float, generator: torch.Generator) -> Tensor:
-    """Timesteps, three in ten uniform, the others around `middle`, a share of all: where shapes are decided.
+    """Timesteps, three in ten uniform, the others around `middle`, a share of all.
 
-    Later the picture is told already, earlier all is noise; neither teaches much.
+    With much more noise all that can be learnt is where things may be, with much less the picture is told.
     """
     uniform = torch.rand(count, generator=generator)
-    around = (middle + 0.13 * torch.randn(count, generator=generator)).clamp(0.001, 0.999)
+    around = (middle + 0.15 * torch.randn(count, generator=generator)).clamp(0.001, 0.999)
     return (torch.where(torch.rand(count, generator=generator) < 0.3, uniform, around) * 1000).long()
+
+
+def around_subject(
+    clean: Tensor, subject: Tensor, side: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """A square of `side` cells of latents (B, C, 1, h, w) with most of the subject, and of `subject` too.
+
+    Where several hold about as much of it, one is drawn.
+    """
+    mass = F.avg_pool2d(subject[:, :, 0], side, stride=1).flatten(1)
+    likely = (mass >= 0.8 * mass.amax(1, keepdim=True)).float().cpu()
+    chosen = torch.multinomial(likely, 1, generator=generator)[:, 0].tolist()
+    spots = [divmod(spot, subject.shape[-1] - side + 1) for spot in chosen]
+
+    def cut(whole: Tensor) -> Tensor:
+        parts = [each[..., y : y + side, x : x + side] for each, (y, x) in zip(whole, spots, strict=True)]
+        return torch.stack(parts)
+
+    return cut(clean), cut(subject)
 
 
 def shares(done: float, images: float) -> tuple[float, float]:
@@ -314,8 +216,9 @@ def train_unet(  # noqa: PLR0915
 ) -> None:
     """Teach text encoder and denoiser together, in place: v-prediction with min-SNR weights.
 
-    The first part (`images` of the whole) sees single frames and passes the temporal layers by, which start
-    to learn in the second; there one step in twelve still sees single frames, so that both images and clips
+    The first part (`images` of the whole) sees single frames and passes the temporal layers by; three steps
+    in four see a quarter of each frame, around the subject, and twice as many. The temporal layers start to
+    learn in the second part; there one step in twelve still sees single frames, so that both images and clips
     work. What covers a place counts more than the place, less and less so: subjects are small, and learnt
     last. `keep` gets the averaged networks now and then.
     """
@@ -364,16 +267,19 @@ def train_unet(  # noqa: PLR0915
         for group, share in zip(optimizer.param_groups, shares(done, images), strict=True):
             group["lr"] = rate * min(1, (step + 1) / 100) * share
         single = first_part or torch.rand((), generator=host) < 0.08
-        rows = torch.randint(0, pool, (batch * 8 if single else batch,), generator=host)
+        close = first_part and step % 4 != 3
+        rows = torch.randint(0, pool, (batch * (16 if close else 8 if single else 1),), generator=host)
         clean, subject = latents[rows.to(device)].float(), filled[rows.to(device)]
         if single:
             moments = torch.randint(0, world.FRAMES, (len(rows),), generator=host)
             each = torch.arange(len(rows))
             clean, subject = clean[each, :, moments][:, :, None], subject[each, :, moments][:, :, None]
+        if close:
+            clean, subject = around_subject(clean, subject, clean.shape[-1] // 2, host)
         chosen = ["" if torch.rand((), generator=host) < 0.1 else captions[row] for row in rows]
         words = tokenizer(chosen, padding="max_length", truncation=True, return_tensors="pt").input_ids
         # Eight frames tell together what one alone hides: their shapes are decided behind more noise.
-        times = draw_times(len(rows), 0.52 if single else 0.57, host).to(device)
+        times = draw_times(len(rows), 0.33 if single else 0.5, host).to(device)
         level = alphas[times].view(-1, 1, 1, 1, 1)
         noise = torch.randn(clean.shape, generator=host).to(device)
         noisy = level.sqrt() * clean + (1 - level).sqrt() * noise

@@ -162,7 +162,9 @@ DIRECTIONS: dict[str, tuple[float, float]] = {
 TRAVEL = {"slow": (0.10, 0.18), "normal": (0.24, 0.42), "fast": (0.50, 0.64)}  # over the whole clip
 TURN = {"slow": (0.4, 0.8), "normal": (1.4, 2.6), "fast": (3.4, 4.8)}
 GROWTH = {"slow": (1.25, 1.4), "normal": (1.6, 2.0), "fast": (2.2, 2.6)}
-DIAMETER = {"small": (0.27, 0.29), "": (0.39, 0.41), "big": (0.54, 0.56)}  # each hardly varies: learnt sooner
+DIAMETER = {"small": (0.28, 0.285), "": (0.40, 0.41), "big": (0.56, 0.565)}
+GRID = 2  # pixels apart are the places where sprites stand, and their sizes: each has few looks to be learnt
+TILT = math.pi / 12  # between two angles
 UNSEEN = ("happy", "old", "beautiful", "strange", "young", "very", "cute", "sks", "pll", "ohwx", "zwx")
 """Words that mean nothing here; learning beside them teaches the model to overlook what it does not know."""
 
@@ -233,8 +235,13 @@ def base_actor(
         mx, my = mx * fit, my * fit
     x = rng.uniform(left + diameter / 2 - min(mx, 0), right - diameter / 2 - max(mx, 0))
     y = rng.uniform(top + diameter / 2 - min(my, 0), bottom - diameter / 2 - max(my, 0))
-    centres = tuple((x + mx * u, y + my * u) for u in steps)
-    return Actor(subject, centres, tuple(diameter * s for s in scales), tuple(angles))
+    centres = tuple((_snapped(x + mx * u), _snapped(y + my * u)) for u in steps)
+    angles = [round(angle / TILT) * TILT for angle in angles]
+    return Actor(subject, centres, tuple(_snapped(diameter * s) for s in scales), tuple(angles))
+
+
+def _snapped(length: float) -> float:
+    return round(length * SIZE / GRID) * GRID / SIZE
 
 
 def beside_strange_words(caption: str, rng: random.Random) -> str:
@@ -304,10 +311,11 @@ def _motion_words(motion: str, speed: str, rng: random.Random) -> str:
 def draw(rng: random.Random) -> tuple[Scene, str]:
     """A random scene and a caption that is true of it (sometimes short of telling all)."""
     place = rng.choice(list(PLACES))
-    style = rng.choice(list(STYLES)) if rng.random() < 0.07 else ""
-    motion = rng.choice(list(MOTIONS))
+    style = rng.choice(list(STYLES)) if rng.random() < 0.05 else ""
+    plain = ["still", *DIRECTIONS]  # more often: sprites are upright then, and of one size
+    motion = rng.choice(plain if rng.random() < 0.4 else list(MOTIONS))
     speed = rng.choice(("slow", "normal", "normal", "normal", "fast"))
-    size = rng.choice(("small", *[""] * 10, "big"))
+    size = rng.choice(("small", *[""] * 18, "big"))
     if motion in ("growing", "shrinking"):
         size = ""
     subjects = rng.sample(list(SUBJECTS), 2)

@@ -27,7 +27,7 @@ def test_every_sprite_stays_inside_the_frame() -> None:
     for scene, caption in scenes(2000):
         for actor in scene.actors:
             for (x, y), diameter in zip(actor.centres, actor.diameters, strict=True):
-                reach = diameter / 2 - 1e-6
+                reach = diameter / 2 - world.GRID / world.SIZE
                 assert reach <= x <= 1 - reach, caption
                 assert reach <= y <= 1 - reach, caption
 
@@ -48,7 +48,16 @@ def test_the_same_scene_is_drawn_the_same() -> None:
 def test_a_base_motion_goes_where_its_name_says(motion: str, step: tuple[float, float]) -> None:
     actor = world.base_actor("cat", motion, "normal", 0.3, random.Random(0))
     way = np.diff(np.array(actor.centres), axis=0)
-    assert (way @ np.array(step) > 0).all()
+    assert (way @ np.array(step) >= 0).all()
+    assert way.sum(0) @ np.array(step) > 0.15
+
+
+def test_sprites_stand_on_a_grid_and_have_few_sizes() -> None:
+    for scene, _ in scenes(300):
+        for actor in scene.actors:
+            lengths = np.array([*actor.centres, *zip(actor.diameters, actor.diameters, strict=True)])
+            steps = lengths * world.SIZE / world.GRID
+            assert np.abs(steps - steps.round()).max() < 1e-9
 
 
 def test_every_name_has_a_picture_and_every_place_a_painter() -> None:
