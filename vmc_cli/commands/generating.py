@@ -165,8 +165,7 @@ def _facts(plan: Plan, video: Video, noise: str) -> dict[str, Any]:
 
 def _report(path: Path, plan: Plan, facts: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
-        named = [{"name": name, "strength": strength} for name, strength in plan.motions]
-        more = {"motions": named, "warnings": terminal.warnings}
+        more = {"motions": named(plan), "warnings": terminal.warnings}
         terminal.emit_json({"video": str(path), **facts, **more})
     else:
         terminal.emit_path(path)
