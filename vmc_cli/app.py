@@ -26,14 +26,14 @@ from vmc_cli.errors import UsageError
 
 COMMANDS: Mapping[str, str] = MappingProxyType(
     {
-        "learn": "Learn a motion from a clip.",
+        "learn": "Learn a motion from a clip, or a subject from pictures.",
         "generate": "Generate a video from a prompt, moved by learned motions.",
         "style": "Generate the learned clip again in another style.",
         "reverse": "Learn a motion from a clip played backward.",
         "blend": "Store several learned motions as one.",
         "evaluate": "Measure what videos keep of a motion.",
-        "list": "List the motions that have been learned.",
-        "show": "Show what is known of a motion.",
+        "list": "List the motions and subjects that have been learned.",
+        "show": "Show what is known of a motion or subject.",
         "rename": "Give a motion another name.",
         "remove": "Remove motions.",
         "methods": "List the ways in which motions can be learned.",

@@ -131,7 +131,7 @@ def _drawn(
     guidance: float,
     negative: str,
     seed: int,
-    eta: float | None,
+    eta: float | None = None,
     progress: Watcher | None,
 ) -> Clip:
     """What the network as it is now makes of ``prompt``; the motions in it give noise and words."""

@@ -29,7 +29,7 @@ def store(home: Path) -> Store:
 
 
 def test_a_new_user_is_well(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "probed", lambda: [Finding("device", facts={"memory_free": 8 << 30})])
+    monkeypatch.setattr(machine, "probed", lambda: [Finding("device", facts={"memory_free": 5 << 30})])
     findings = list(health.examined())
     assert [finding for finding in findings if finding.problem] == []
     found = {finding.name: finding for finding in findings}
