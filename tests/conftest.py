@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from registry.store import Store
+from vmc_cli import terminal
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIPS = ROOT.parent / "shared" / "clips"
@@ -31,6 +32,12 @@ def command() -> list[str]:
     """The installed `vmc`, or the one of this source tree where none is installed beside this Python."""
     installed = Path(sys.executable).with_name("vmc")
     return [str(installed)] if installed.exists() else [sys.executable, "-m", "vmc_cli"]
+
+
+@pytest.fixture(autouse=True)
+def _talkative(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test is quiet because one before it was."""
+    monkeypatch.setattr(terminal._state, "quiet", False)
 
 
 @pytest.fixture
