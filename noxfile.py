@@ -87,9 +87,9 @@ def demo(session: nox.Session) -> None:
     clip = str(HERE / "examples" / "ladybug_circling.mp4")
     session.run("vmc", "learn", clip, "--prompt", "a ladybug is circling on the grass", "--replace", env=home)
     session.run("vmc", "list", env=home)
-    video, sheet = out / "car.gif", out / "car.png"
-    prompt = "a car is circling on the beach"
-    shown = ("--out", str(video), "--sheet", str(sheet), "--force")
+    video, sheet = out / "penguin.gif", out / "penguin.png"
+    prompt = "a penguin is circling in the desert"
+    shown = ("--seed", "3", "--out", str(video), "--sheet", str(sheet), "--force")
     session.run("vmc", "generate", "--motion", "ladybug_circle", prompt, *shown, env=home)
     session.log(f"the video is {video}, its frames side by side are {sheet}")
 
