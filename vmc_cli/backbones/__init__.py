@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from registry.card import Card
-from vmc_cli.backbones import cache, folders, hashes
+from vmc_cli.backbones import cache, folders, hashes, kernels
 from vmc_cli.backbones.rows import ADAPTERS, ROWS
 from vmc_cli.backbones.spec import Origin, Spec
 from vmc_cli.errors import IncompatibleError, NotFoundError, UsageError
@@ -35,6 +35,8 @@ __all__ = [
     "require_match",
     "revision",
 ]
+
+kernels.hide()  # before any module in here imports diffusers
 
 BACKBONES: Mapping[str, Spec] = MappingProxyType({spec.name: spec for spec in ROWS})
 

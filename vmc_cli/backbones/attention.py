@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +12,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
 from vmc_cli import terminal
+from vmc_cli.backbones import kernels
 from vmc_cli.errors import UsageError
 
 Kernel = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
@@ -116,6 +116,6 @@ def chosen(asked: str, device: torch.device) -> tuple[str, Kernel]:
 def _xformers() -> Any:
     """Its operators; None where it is not installed, or was built for another PyTorch."""
     try:
-        return import_module("xformers.ops")
+        return kernels.xformers()
     except (ImportError, OSError, AttributeError):
         return None

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from pathlib import Path
+from importlib import metadata
 from types import MappingProxyType
 from typing import Any
 
@@ -44,19 +43,16 @@ def device() -> dict[str, Any]:
 
     chosen = here.choose_device()
     dtype = str(here.compute_dtype(chosen)).removeprefix("torch.")
-    free, total = (
-        torch.cuda.mem_get_info(chosen) if chosen.type == "cuda" else (_memory("Available"), _memory("Total"))
-    )
+    free = here.available_memory(chosen)
     name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"{os.cpu_count()} cores"
-    memory = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB free" if free and total else "memory not known"
+    memory = f"{free / 2**30:.1f} GiB free" if math.isfinite(free) else "memory not known"
     return {
         "value": f"{chosen.type} ({name}), {dtype}, {memory}",
         "device": chosen.type,
         "device_name": name,
         "dtype": dtype,
         "cuda": torch.version.cuda,
-        "memory_free": free,
-        "memory_total": total,
+        "memory_free": int(free) if math.isfinite(free) else None,
     }
 
 
@@ -69,15 +65,7 @@ def attention() -> dict[str, Any]:
         flag: bool(getattr(torch.backends.cuda, f"{flag}_sdp_enabled", bool)()) and torch.cuda.is_available()
         for flag in flags
     }
-    try:
-        import xformers.ops
-
-        xformers_version, xformers_fault = str(xformers.__version__), ""
-    except ImportError as error:
-        gone = isinstance(error, ModuleNotFoundError) and error.name == "xformers"
-        xformers_version, xformers_fault = None, "not installed" if gone else f"broken: {error}"
-    except Exception as error:
-        xformers_version, xformers_fault = None, f"broken: {type(error).__name__}: {error}"
+    xformers_version, xformers_fault = _xformers(torch.cuda.is_available())
     own = ", ".join(flag.replace("_", "-") for flag, there in found.items() if there)
     names = [f"torch's own{f' ({own})' if own else ''}", f"xformers {xformers_version or xformers_fault}"]
     return {"value": "; ".join(names), "xformers": xformers_version, **found}
@@ -96,12 +84,20 @@ def together() -> dict[str, Any]:
     return {"value": "all libraries can be loaded together"}
 
 
-def _memory(kind: str) -> int | None:
-    """Bytes of main memory, where Linux tells."""
-    with suppress(OSError):
-        found = re.search(rf"Mem{kind}:\s*(\d+) kB", Path("/proc/meminfo").read_text(encoding="ascii"))
-        return 1024 * int(found[1]) if found else None
-    return None
+def _xformers(wanted: bool) -> tuple[str | None, str]:
+    """Its version, or what is wrong with it. It is loaded only where it is wanted."""
+    from vmc_cli.backbones import kernels
+
+    try:
+        version = metadata.version("xformers")
+        if not wanted:
+            return None, f"{version} not used, as there is no NVIDIA GPU"
+        kernels.xformers()
+    except metadata.PackageNotFoundError:
+        return None, "not installed"
+    except Exception as error:
+        return None, f"broken: {type(error).__name__}: {error}"
+    return version, ""
 
 
 PROBES: Mapping[str, Callable[[], dict[str, Any]]] = MappingProxyType(

@@ -116,10 +116,10 @@ def test_xformers_that_cannot_be_had_is_one_sentence(
 def test_an_xformers_for_another_pytorch_counts_as_none(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fails(name: str) -> None:
+    def fails() -> None:
         raise error
 
-    monkeypatch.setattr(attention, "import_module", fails)
+    monkeypatch.setattr(attention.kernels, "xformers", fails)
     assert attention.chosen("auto", CUDA)[0] == "sdpa"
 
 
