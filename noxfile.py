@@ -113,3 +113,11 @@ def bench_methods(session: nox.Session) -> None:
     """Measure how well methods, noises and numbers keep a motion; arguments go to the benchmark."""
     installed(session)
     session.run("python", "tests/benchmarks/methods.py", *session.posargs)
+
+
+@nox.session(name="bench-words")
+def bench_words(session: nox.Session) -> None:
+    """Judge what the embedded model makes of words alone; arguments go to the benchmark."""
+    installed(session)
+    session.run("python", "tests/benchmarks/denoising.py")
+    session.run("python", "tests/benchmarks/words.py", *session.posargs)

@@ -10,7 +10,7 @@ _NAME = "xformers"
 
 
 def hide() -> None:
-    """Let no library find xformers: diffusers imports it wherever it is, and without CUDA it only complains."""
+    """Let no library find xformers: diffusers imports it wherever it is, also without CUDA."""
     sys.modules[_NAME] = None  # type: ignore[assignment]  # how Python is told that there is none
 
 
