@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import torch
 
 from vmc_cli.errors import OutOfMemory, UsageError
+
+MOMENT = 0.1  # seconds that `speed` measures for
 
 
 def choose_device(name: str | None = None) -> torch.device:
@@ -53,6 +57,20 @@ def available_memory(device: torch.device) -> float:
     if device.type == "cpu":
         return min(_available_to_linux(), _available_to_group())
     return math.inf
+
+
+@cache
+def speed(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating point operations a second in products of large matrices, measured here in a moment."""
+    matrix = torch.ones(1024, 1024, device=device, dtype=dtype)
+    torch.mm(matrix, matrix).sum().item()  # asking for a number waits for the device
+    began, products = time.perf_counter(), 0
+    while (passed := time.perf_counter() - began) < MOMENT:
+        for _ in range(8):
+            torch.mm(matrix, matrix)
+        torch.mm(matrix, matrix).sum().item()
+        products += 9
+    return 2 * 1024**3 * products / passed
 
 
 def ran_out(error: Exception) -> bool:

@@ -62,7 +62,7 @@ class Progress:
             self._bar(),
             f"{self._done}/{self._total} {self._unit}".rstrip(),
             "" if self._loss is None else f"loss {self._loss:.4f}",
-            "" if left is None else f"{_clock(left)} left",
+            "" if left is None else f"{clock(left)} left",
         ]
         for given_way in (None, 1, 3, 0, 4):
             if given_way is not None:
@@ -88,10 +88,11 @@ class Progress:
     def _finish(self, now: float) -> None:
         loss = "" if self._loss is None else f", loss {self._loss:.4f}"
         steps = self._unit or ("step" if self._total == 1 else "steps")
-        terminal.say(f"{self._title}: {self._total} {steps} in {_clock(now - self._began)}{loss}")
+        terminal.say(f"{self._title}: {self._total} {steps} in {clock(now - self._began)}{loss}")
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Minutes and seconds, 1:05, and hours where there are any."""
     minutes, rest = divmod(round(max(0.0, seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -22,6 +22,10 @@ def test_the_number_format_multiplies_here():
     assert torch.equal((ones @ ones).float(), torch.full((4, 4), 4.0))
 
 
+def test_the_speed_that_is_measured_is_that_of_a_machine():
+    assert 1e8 < device.speed(torch.device("cpu"), torch.float32) < 1e15
+
+
 def test_a_cpu_without_bfloat16_computes_in_float32(monkeypatch):
     for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         monkeypatch.setattr(torch.cpu, probe, lambda: False, raising=False)

@@ -91,7 +91,7 @@ def rehearse(plan: Plan, as_json: bool) -> None:
             *((("other clips", len(plan.others)),) if plan.others else ()),
             ("backbone", f"{spec.name}, {spec.frames} frames of {spec.width}x{spec.height}"),
             *((key.replace("_", " "), _worded(value)) for key, value in recipe.items()),
-            *rehearsing.worded(estimate),
+            *rehearsing.worded(estimate, "learning"),
         ]
     )
     terminal.say("Nothing was learned or written.")

@@ -9,6 +9,7 @@ from registry.store import Store
 from vmc_cli import terminal
 from vmc_cli.backbones.cache import sized
 from vmc_cli.commands.generating import Plan, named
+from vmc_cli.progress import clock
 from vmc_cli.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -20,11 +21,12 @@ def generating(plan: Plan, *, as_json: bool) -> None:
     from vmc_cli import motions
 
     wish, store = plan.wish, Store.default()
-    cards = [store.card(name) for name, _ in plan.motions]
+    cards = [store.card(name) for name, _ in (*plan.motions, *plan.cast.learned)]
     estimate = motions.of_generating(
         plan.spec,
         [Recipe.from_card(card.recipe) for card in cards],
         sum(store.path(card.name).stat().st_size for card in cards),
+        steps=wish.steps,
         guidance=wish.guidance,
         asked=wish.memory,
     )
@@ -45,14 +47,14 @@ def generating(plan: Plan, *, as_json: bool) -> None:
             ("backbone", f"{spec.name}, {spec.frames} frames of {spec.width}x{spec.height}"),
             *(("video", f"{video.target}: {video.prompt}") for video in plan.videos),
             ("steps", wish.steps),
-            *worded(estimate),
+            *worded(estimate, "a video"),
         ]
     )
     terminal.say("Nothing was generated or written.")
 
 
-def worded(estimate: Estimate) -> list[tuple[str, str]]:
-    """An estimate for people."""
+def worded(estimate: Estimate, whole: str) -> list[tuple[str, str]]:
+    """An estimate for people; `whole` names what takes the time ("learning")."""
     told = estimate.to_json()
     levels = ", ".join(f"{level} {size:.1f} GiB" for level, size in told["memory_gib"].items())
     here = f"{told['memory']} fits here" if told["fits"] else "too much for this machine"
@@ -62,6 +64,7 @@ def worded(estimate: Estimate) -> list[tuple[str, str]]:
         ("parameters", _millions(told["parameters"])),
         *(learned if told["trained_layers"] else ()),
         ("a step", f"{told['tflop_per_step']:.3g} TFLOP"),
+        (whole, f"about {clock(estimate.seconds)} here"),
         ("memory", f"{levels}; {here}"),
     ]
 

@@ -11,17 +11,21 @@ from typing import Any
 from vmc_cli import adapters, backbones, memory
 from vmc_cli.backbones import Spec
 from vmc_cli.costs import LEVELS, Cost, generating, learning
-from vmc_cli.device import available_memory, choose_device, compute_dtype
+from vmc_cli.device import available_memory, choose_device, compute_dtype, speed
 from vmc_cli.motions.learning import file_sizes
-from vmc_cli.recipes import GUIDANCE, Recipe
+from vmc_cli.recipes import GUIDANCE, SAMPLING_STEPS, Recipe
+
+UTILISATION = 0.25
+"""Of the speed of large products: the embedded model reached 0.19 (learning) to 0.30 (generating)."""
 
 
 @dataclass(frozen=True)
 class Estimate:
     """Of a backbone and what is trained of it: see `to_json` for the units.
 
-    ``costs`` are those of a step at each level of memory (`costs.LEVELS`), ``available`` the bytes that this
-    machine has left, ``asked`` a level or "auto".
+    ``costs`` are those of a step at each level of memory (`costs.LEVELS`), ``steps`` how many there are,
+    ``surrounding`` the floating point operations beside them and ``speed`` how many a second this machine
+    does at best, ``available`` the bytes that it has left, ``asked`` a level or "auto".
     """
 
     parameters: int
@@ -29,6 +33,9 @@ class Estimate:
     trained_layers: int
     file_bytes: int
     costs: Mapping[str, Cost]
+    steps: int
+    surrounding: int
+    speed: float
     available: float
     asked: str
 
@@ -44,6 +51,12 @@ class Estimate:
         """Whether this machine has that much memory."""
         return self._peak(self.level) * memory.MARGIN <= self.available
 
+    @property
+    def seconds(self) -> float:
+        """About how long it takes here; the model has to be loaded too."""
+        flops = self.steps * self.costs[self.level].flops + self.surrounding
+        return flops / (self.speed * UTILISATION)
+
     def to_json(self) -> dict[str, Any]:
         """With the floating point operations of a step in units of 10^12, and memory in GiB."""
         return {
@@ -52,6 +65,7 @@ class Estimate:
             "trained_layers": self.trained_layers,
             "file_bytes": self.file_bytes,
             "tflop_per_step": round(self.costs[self.level].flops / 1e12, 6),
+            "seconds": round(self.seconds, 1),
             "memory_gib": {level: round(cost.peak / 2**30, 6) for level, cost in self.costs.items()},
             "memory": self.level,
             "fits": self.fits,
@@ -70,11 +84,18 @@ def of_learning(spec: Spec, recipe: Recipe, clips: int, others: int = 0, *, aske
     def cost(level: str) -> Cost:
         return learning(backbone, recipe, level, every)
 
-    return _estimate(backbone, [recipe], file_bytes, cost, asked)
+    inversion = clips * recipe.inversion_steps * generating(backbone, "high", guidance=1).flops
+    return _estimate(backbone, [recipe], file_bytes, cost, asked, recipe.steps, inversion)
 
 
 def of_generating(
-    spec: Spec, recipes: Sequence[Recipe], file_bytes: int, *, guidance: float = GUIDANCE, asked: str
+    spec: Spec,
+    recipes: Sequence[Recipe],
+    file_bytes: int,
+    *,
+    steps: int = SAMPLING_STEPS,
+    guidance: float = GUIDANCE,
+    asked: str,
 ) -> Estimate:
     """What a video takes that follows motions learned by ``recipes``, whose files have so many bytes."""
     backbone = _blueprint(spec)
@@ -82,7 +103,7 @@ def of_generating(
     def cost(level: str) -> Cost:
         return generating(backbone, level, guidance=guidance)
 
-    return _estimate(backbone, recipes, file_bytes, cost, asked)
+    return _estimate(backbone, recipes, file_bytes, cost, asked, steps)
 
 
 def _blueprint(spec: Spec) -> Any:
@@ -94,8 +115,14 @@ _built = cache(backbones.blueprint)
 """Many clips are often rehearsed together: what they cost is counted once, see `costs`."""
 
 
-def _estimate(
-    backbone: Any, recipes: Sequence[Recipe], file_bytes: int, cost: Callable[[str], Cost], asked: str
+def _estimate(  # noqa: PLR0917
+    backbone: Any,
+    recipes: Sequence[Recipe],
+    file_bytes: int,
+    cost: Callable[[str], Cost],
+    asked: str,
+    steps: int,
+    surrounding: int = 0,
 ) -> Estimate:
     placed = [adapters.place(backbone, recipe.adaptation) for recipe in recipes]
     shapes = [shape for adapter in placed for shape in adapter.shapes().values()]
@@ -105,6 +132,9 @@ def _estimate(
         trained_layers=sum(len(adapter.sites) for adapter in placed),
         file_bytes=file_bytes,
         costs={level: cost(level) for level in LEVELS},
+        steps=steps,
+        surrounding=surrounding,
+        speed=speed(backbone.stands_on, compute_dtype(backbone.stands_on)),
         available=available_memory(backbone.stands_on),
         asked=asked,
     )

@@ -19,6 +19,7 @@ KEYS = {
     "trained_layers",
     "file_bytes",
     "tflop_per_step",
+    "seconds",
     "memory_gib",
     "memory",
     "fits",
@@ -27,7 +28,8 @@ KEYS = {
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One with a GPU that computes in bfloat16 and has 8 GiB left."""
+    """One with a GPU of 100 TFLOP/s that computes in bfloat16 and has 8 GiB left."""
+    monkeypatch.setattr(estimates, "speed", lambda chosen, dtype: 1e14)
     monkeypatch.setattr(estimates, "choose_device", lambda: torch.device("cuda"))
     monkeypatch.setattr(estimates, "compute_dtype", lambda chosen: torch.bfloat16)
     monkeypatch.setattr(estimates, "available_memory", lambda chosen: 8 * 2**30)
@@ -57,6 +59,20 @@ def test_videos_are_counted_without_weights_too(run: Run, here: Path, machine: N
     assert (found["memory"], found["fits"]) == ("high", True)
     assert found["videos"] == [{"prompt": "a boat", "seed": 0, "target": "boat.mp4"}]
     assert not list(here.iterdir())
+
+
+def test_the_time_that_is_told_is_that_of_all_steps_at_a_quarter_of_the_speed(
+    run: Run, here: Path, machine: None
+) -> None:
+    clip = draw(here / "clip", frames=24, step=1)
+    asked = ("learn", clip, *SEAGULL, "--backbone", "zeroscope", "--dry-run")
+    told = [parsed(run(*asked, "--steps", steps, "--json")) for steps in ("100", "300")]
+    more = told[1]["seconds"] - told[0]["seconds"]  # inverting the clip takes the same in both
+    assert more == pytest.approx(200 * told[0]["tflop_per_step"] * 1e12 / 0.25e14, rel=1e-3)
+    asked = ("generate", "a boat", "--backbone", "zeroscope", "--steps", "30", "--dry-run")
+    video = parsed(run(*asked, "--json"))
+    assert video["seconds"] == pytest.approx(30 * video["tflop_per_step"] * 1e12 / 0.25e14, rel=1e-2)
+    assert "here" in next(line for line in run(*asked).stdout.splitlines() if line.startswith("a video:"))
 
 
 def test_of_a_video_without_motions_nothing_learned_is_told(run: Run, tiny: str) -> None:
