@@ -20,7 +20,7 @@ from torch import Tensor
 from vmc_cli import backbones
 from vmc_cli.backbones import unet3d
 from vmc_cli.backbones.base import Backbone
-from vmc_cli.backbones.sprites import drawing, world
+from vmc_cli.backbones.sprites import drawing, scenes, world
 
 TIMES = (250, 350, 450, 550, 650)
 FRAME = 3  # of each clip
@@ -30,7 +30,7 @@ def plain(rng: random.Random) -> Iterator[tuple[world.Scene, str]]:
     """Random scenes with one upright sprite of the usual size, and their captions."""
     usual = round(world.DIAMETER[""][0] * world.SIZE / world.GRID) * world.GRID / world.SIZE
     while True:
-        scene, caption = world.draw(rng)
+        scene, caption = scenes.draw(rng)
         alone = len(scene.actors) == 1 and not scene.style
         if alone and not any(scene.actors[0].angles) and set(scene.actors[0].diameters) == {usual}:
             yield scene, caption
@@ -69,10 +69,10 @@ def main() -> None:
     asked = parser.parse_args()
     spec = backbones.find("sprites")
     found = plain(random.Random(asked.seed))
-    scenes, captions = zip(*(next(found) for _ in range(asked.count)), strict=True)
-    frames = [drawing.render(scene)[FRAME] for scene in scenes]
+    told, captions = zip(*(next(found) for _ in range(asked.count)), strict=True)
+    frames = [drawing.render(scene)[FRAME] for scene in told]
     empty = [
-        drawing.render(world.Scene(scene.place, scene.variant, scene.actors[:0]))[FRAME] for scene in scenes
+        drawing.render(world.Scene(scene.place, scene.variant, scene.actors[:0]))[FRAME] for scene in told
     ]
     differs = abs(np.array(frames, int) - np.array(empty)).max(-1) > 12
     subject = F.avg_pool2d(torch.from_numpy(differs).float()[:, None], 4)[:, :, None]

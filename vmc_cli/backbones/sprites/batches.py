@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import world
+from . import scenes, world
 from .drawing import draw
 from .places import paint
 
@@ -21,9 +21,9 @@ def place_bank(variants: int) -> Tensor:
 
 def drawn(rng: random.Random, count: int, bank: Tensor) -> tuple[Tensor, list[str], Tensor]:
     """Random clips (count, F, 3, SIZE, SIZE) in [-1, 1], their captions, and the places without anyone."""
-    scenes, captions = zip(*(world.draw(rng) for _ in range(count)), strict=True)
+    told, captions = zip(*(scenes.draw(rng) for _ in range(count)), strict=True)
     order = {name: index for index, name in enumerate(world.PLACES)}
-    rows = torch.tensor([order[s.place] for s in scenes], device=bank.device)
-    looks = torch.tensor([s.variant % bank.shape[1] for s in scenes], device=bank.device)
+    rows = torch.tensor([order[s.place] for s in told], device=bank.device)
+    looks = torch.tensor([s.variant % bank.shape[1] for s in told], device=bank.device)
     places = bank[rows, looks].float() / 127.5 - 1
-    return draw(scenes, places), [world.beside_strange_words(c, rng) for c in captions], places
+    return draw(told, places), [scenes.beside_strange_words(c, rng) for c in captions], places

@@ -28,7 +28,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from vmc_cli.backbones import attention
 from vmc_cli.backbones.unet3d import quicken
 
-from . import world
+from . import scenes, world
 from .autoencoder import LATENTS
 from .batches import drawn, place_bank
 
@@ -39,7 +39,7 @@ WIDTH = 128  # of the text embedding
 def new_tokenizer() -> CLIPTokenizer:
     """Byte pairs over the world's captions: each of its words is one token, any other word is spelt out."""
     rng = random.Random(0)
-    captions = [world.draw(rng)[1] for _ in range(40_000)]
+    captions = [scenes.draw(rng)[1] for _ in range(40_000)]
     for name, (_, *others) in world.SUBJECTS.items():
         captions += [f"{word} {world.plural(word)}" for word in (name, *others)] * 20
     clip = CLIPTokenizer().backend_tokenizer
