@@ -34,7 +34,7 @@ def write_tiny_model(
             up_block_types=("UpBlock3D", *["CrossAttnUpBlock3D"] * (blocks - 1)),
         )
         _fill(unet).save_pretrained(folder / "unet")
-        _write_surroundings(folder, codec, prediction_type)
+        write_surroundings(folder, codec, prediction_type)
 
 
 def write_tiny_animatediff(folder: Path, mid: bool = True) -> None:
@@ -62,7 +62,7 @@ def write_tiny_animatediff(folder: Path, mid: bool = True) -> None:
             use_motion_mid_block=mid,
         )
         _fill(adapter).save_pretrained(folder / "motion_adapter")
-        _write_surroundings(folder, "AutoencoderKL", "epsilon")
+        write_surroundings(folder, "AutoencoderKL", "epsilon")
 
 
 def _fill(network: Any) -> Any:
@@ -75,7 +75,7 @@ def _fill(network: Any) -> Any:
     return network
 
 
-def _write_surroundings(folder: Path, codec: str, prediction_type: str) -> None:
+def write_surroundings(folder: Path, codec: str, prediction_type: str) -> None:
     """All but the network: vae, tokenizer, text_encoder and scheduler."""
     from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny, DDIMScheduler
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
