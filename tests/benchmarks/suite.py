@@ -9,7 +9,7 @@ from typing import Any
 
 from vmc_cli.backbones.sprites import drawing, world
 from vmc_cli.clip import Clip
-from vmc_cli.recipes import GUIDANCE, SAMPLING_STEPS
+from vmc_cli.recipes import SAMPLING_STEPS
 
 N = world.FRAMES
 Way = tuple[tuple[float, float], ...]
@@ -125,7 +125,7 @@ class Row:
     """What the motion is called in prompts; without one its verb is said."""
     broken: str | None = None
     """What is done wrong on purpose, so that the table is seen to tell: "flipped" or "wrong clip"."""
-    guidance: float = GUIDANCE
+    guidance: float | None = None
     steps: int = SAMPLING_STEPS
 
     def cut(self, learning: int | None, sampling: int | None) -> Row:
@@ -174,7 +174,7 @@ ROWS: Mapping[str, Row] = {
     },
     **{f"rate {rate:g}": Row({"learning_rate": rate}) for rate in (1e-4, 3e-4, 1e-3, 2e-3)},
     **{f"{steps} steps": Row({"steps": steps}) for steps in (100, 200, 800)},
-    **{f"guidance {scale:g}": Row(guidance=scale) for scale in (1.0, 3.0, 5.0, 7.5, 10.0)},
+    **{f"guidance {scale:g}": Row(guidance=scale) for scale in (1.0, 2.0, 3.0, 4.0, 5.0, 7.5)},
     **{f"{steps} sampling steps": Row(steps=steps) for steps in (15, 25)},
     **{f"inversion in {steps}": Row({"inversion_steps": steps}) for steps in (15, 25, 50)},
     **{f"strength {strength:g}": Row(strength=strength) for strength in (0.5, 1.5)},

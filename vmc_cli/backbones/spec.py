@@ -8,6 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from vmc_cli.recipes import GUIDANCE
+
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 """The folders of a model in diffusers layout that are read here."""
 
@@ -41,7 +43,8 @@ class Spec:
     generating with them at least. ``recipes`` holds, by method, the numbers that suit this model better than
     the paper's.
     ``reconstruction_floor`` (dB) is what `motions.reconstruction` gives for clips that it can draw.
-    ``eta`` is how much fresh noise it wants while it draws (see `sampling.sample`).
+    ``guidance`` is how far from the negative prompt it draws best, ``eta`` how much fresh noise it wants
+    meanwhile (see `sampling.sample`).
     """
 
     name: str
@@ -57,6 +60,7 @@ class Spec:
     memory_gib: Mapping[str, float] = field(default_factory=lambda: NOTHING, hash=False)
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: NOTHING, hash=False)
     reconstruction_floor: float | None = None
+    guidance: float = GUIDANCE
     eta: float = 0.0
 
     @property

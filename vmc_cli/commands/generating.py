@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from vmc_cli.commands.casting import Cast
 from vmc_cli.commands.targets import Video
 from vmc_cli.errors import IncompatibleError, Partly, UsageError
 from vmc_cli.progress import Progress
-from vmc_cli.recipes import GUIDANCE, NOISES, SAMPLING_STEPS, SUBJECT
+from vmc_cli.recipes import NOISES, SAMPLING_STEPS, SUBJECT
 
 if TYPE_CHECKING:
     from vmc_cli.clip import Clip
@@ -31,7 +31,7 @@ class Wish:
     subject: options.Subject = None
     noise: options.Noise = None
     steps: options.SamplingSteps = SAMPLING_STEPS
-    guidance: options.Guidance = GUIDANCE
+    guidance: options.Guidance = None
     negative: options.Negative = ""
     eta: options.Eta = None
     seed: options.Seed = 0
@@ -83,7 +83,8 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
     for each in wanted:
         tokens.agreed(each, cards, [(one.name, one.token) for one in cast.inversions])
     videos = targets.planned(wish, wanted, many=not isinstance(prompt, str))
-    return Plan(wish, spec, named, videos, cast)
+    own = {key: getattr(spec, key) for key in ("guidance", "eta") if getattr(wish, key) is None}
+    return Plan(replace(wish, **own), spec, named, videos, cast)
 
 
 def carry_out(plan: Plan, *, as_json: bool) -> None:
@@ -153,7 +154,7 @@ def _facts(plan: Plan, video: Video, noise: str) -> dict[str, Any]:
         "noise": noise,
         "steps": wish.steps,
         "guidance": wish.guidance,
-        "eta": plan.spec.eta if wish.eta is None else wish.eta,
+        "eta": wish.eta,
         "negative": wish.negative,
         "backbone": plan.spec.name,
         "version": vmc_cli.__version__,

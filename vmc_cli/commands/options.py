@@ -260,7 +260,12 @@ Noise = Annotated[str | None, _noise("  [default: the method's own, or random wi
 MotionsNoise = Annotated[str | None, _noise("")]
 SamplingSteps = Annotated[int, typer.Option("--steps", min=1, max=1000, metavar="N", help="Denoising steps.")]
 Guidance = Annotated[
-    float, typer.Option("--guidance", metavar="X", help="How strictly the prompt is followed.")
+    float | None,
+    typer.Option(
+        "--guidance",
+        metavar="X",
+        help="How strictly the prompt is followed.  [default: the backbone's own]",
+    ),
 ]
 Eta = Annotated[
     float | None,

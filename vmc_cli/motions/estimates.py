@@ -13,7 +13,7 @@ from vmc_cli.backbones import Spec
 from vmc_cli.costs import LEVELS, Cost, generating, learning
 from vmc_cli.device import available_memory, choose_device, compute_dtype, speed
 from vmc_cli.motions.learning import file_sizes
-from vmc_cli.recipes import GUIDANCE, SAMPLING_STEPS, Recipe
+from vmc_cli.recipes import SAMPLING_STEPS, Recipe
 
 UTILISATION = 0.25
 """Of the speed of large products: the embedded model reached 0.19 (learning) to 0.30 (generating)."""
@@ -94,14 +94,14 @@ def of_generating(
     file_bytes: int,
     *,
     steps: int = SAMPLING_STEPS,
-    guidance: float = GUIDANCE,
+    guidance: float | None = None,
     asked: str,
 ) -> Estimate:
     """What a video takes that follows motions learned by ``recipes``, whose files have so many bytes."""
     backbone = _blueprint(spec)
 
     def cost(level: str) -> Cost:
-        return generating(backbone, level, guidance=guidance)
+        return generating(backbone, level, guidance=spec.guidance if guidance is None else guidance)
 
     return _estimate(backbone, recipes, file_bytes, cost, asked, steps)
 

@@ -15,7 +15,7 @@ from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta, attached, from_raw, worn
 from vmc_cli.lora import Lora
 from vmc_cli.noise import start_noise
-from vmc_cli.recipes import GUIDANCE, MOTION, SAMPLING_STEPS
+from vmc_cli.recipes import MOTION, SAMPLING_STEPS
 from vmc_cli.sampling import sample
 from vmc_cli.textual_inversion import TextualInversion
 from vmc_cli.watching import Watcher
@@ -33,7 +33,7 @@ def generate(
     inversions: Sequence[TextualInversion] = (),
     noise: str | None = None,
     steps: int = SAMPLING_STEPS,
-    guidance: float = GUIDANCE,
+    guidance: float | None = None,
     negative: str = "",
     seed: int = 0,
     eta: float | None = None,
@@ -47,8 +47,8 @@ def generate(
 
     It starts from ``noise`` (see `noise.start_noise`; by default what the first motion's method starts from,
     without a motion random), made from the first motion; where that was learned from several clips, the seed
-    chooses one. ``eta`` is that of `sampling.sample`, by default the backbone's own. ``level`` is that of
-    memory (`costs.LEVELS`), or "auto".
+    chooses one. ``guidance`` and ``eta`` are those of `sampling.sample`, by default the backbone's own.
+    ``level`` is that of memory (`costs.LEVELS`), or "auto".
 
     Raises:
         IncompatibleError, Damaged: a motion does not belong to this backbone, or is not whole.
@@ -128,7 +128,7 @@ def _drawn(
     *,
     noise: str | None,
     steps: int,
-    guidance: float,
+    guidance: float | None,
     negative: str,
     seed: int,
     eta: float | None = None,
@@ -138,6 +138,7 @@ def _drawn(
     backbone, deltas = changed.backbone, changed.deltas
     first = next((delta for delta, _ in deltas if delta.card.kind == MOTION), None)
     chosen = noise or (first.noise if first else "random")
+    scale = backbone.spec.guidance if guidance is None else guidance
     start = start_of(backbone, chosen, first.start_noise if first else None, seed)
 
     def made(level: str) -> Clip:
@@ -149,7 +150,7 @@ def _drawn(
             read(negative),
             start,
             steps=steps,
-            guidance=guidance,
+            guidance=scale,
             together=level == "high",
             seed=seed,
             eta=eta,
@@ -157,7 +158,7 @@ def _drawn(
         )
 
     def peak(level: str) -> int:
-        return costs.generating(backbone.blueprint, level, guidance=guidance).peak
+        return costs.generating(backbone.blueprint, level, guidance=scale).peak
 
     return memory.spent(_TASK, asked, backbone, peak, made)
 
@@ -184,7 +185,7 @@ def denoised(
     start: Tensor,
     *,
     steps: int,
-    guidance: float = GUIDANCE,
+    guidance: float | None = None,
     together: bool = True,
     seed: int = 0,
     eta: float | None = None,
@@ -196,7 +197,7 @@ def denoised(
         embedding,
         start,
         steps=steps,
-        guidance=guidance,
+        guidance=backbone.spec.guidance if guidance is None else guidance,
         negative_embedding=negative,
         together=together,
         eta=backbone.spec.eta if eta is None else eta,

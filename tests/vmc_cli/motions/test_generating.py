@@ -58,6 +58,20 @@ def test_the_default_noise_is_the_motions_with_a_motion_and_random_without(tiny_
         generated(tiny_backbone, noise="inverted")
 
 
+@pytest.mark.parametrize(
+    ("own", "other"), [({"guidance": 2.0}, {"guidance": 7.5}), ({"eta": 1.0}, {"eta": 0.0})]
+)
+def test_guidance_and_fresh_noise_are_the_models_own_unless_told(
+    tiny_backbone, delta, own, other, monkeypatch
+):
+    monkeypatch.setattr(tiny_backbone, "spec", dataclasses.replace(tiny_backbone.spec, **own))
+    default, same, differs = (
+        generated(tiny_backbone, deltas=[(delta, 1.0)], steps=4, **told) for told in ({}, own, other)
+    )
+    assert np.array_equal(default, same)
+    assert not np.array_equal(default, differs)
+
+
 def test_inverted_noise_is_the_same_for_every_seed(tiny_backbone, delta):
     videos = [generated(tiny_backbone, deltas=[(delta, 1.0)], noise="inverted", seed=seed) for seed in (1, 2)]
     assert np.array_equal(*videos)
