@@ -95,10 +95,13 @@ def agreed(prompt: str, cards: Sequence[Card], others: Sequence[tuple[str, Token
 
 
 def spoken(prompt: str, tokens: Iterable[Token]) -> str:
-    """``prompt`` as the model is told it: each token as its word."""
-    for token in tokens:
-        prompt = _pattern(token.shown).sub(lambda _, word=token.word: word, prompt)  # type: ignore[misc]
-    return prompt
+    """``prompt`` as the model is told it: its tokens as their words, all at once."""
+    known = sorted(tokens, key=lambda token: len(token.shown), reverse=True)
+    if not known:
+        return prompt
+    either = "|".join(f"({re.escape(token.shown)})" for token in known)
+    pattern = re.compile(rf"(?<!\w)(?:{either})(?!\w)", re.IGNORECASE)
+    return pattern.sub(lambda found: known[(found.lastindex or 1) - 1].word, prompt)
 
 
 def _pattern(shown: str) -> re.Pattern[str]:

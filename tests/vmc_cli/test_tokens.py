@@ -74,6 +74,13 @@ def test_a_word_from_elsewhere_must_be_said_too():
         tokens.agreed("a cat is dancing", [], named)
 
 
+def test_a_token_may_be_shown_as_the_word_of_another():
+    said = tokens.spoken("a sks dog doing the V*, the v*+", [Token("V*", "sks"), Token("sks", "pll")])
+    assert said == "a pll dog doing the sks, the sks+"
+    longer = [Token("V*", "sks"), Token("V*+", "zwx")]
+    assert tokens.spoken("V* and V*+", longer) == tokens.spoken("V* and V*+", longer[::-1]) == "sks and zwx"
+
+
 @pytest.mark.parametrize(
     "extra", [{}, {"token": "V*"}, {"token": 3, "word": "x"}, {"token": "V*", "word": ""}]
 )
