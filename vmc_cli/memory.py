@@ -60,7 +60,7 @@ def spent(task: str, asked: str, backbone: Backbone, peak: Peak, attempt: Callab
 
 def _usable(backbone: Backbone) -> float:
     """Bytes for all of it, the weights included that are on the device already."""
-    held = placement.size(backbone.network) if backbone.is_resident else 0
+    held = placement.size(backbone.network, on=backbone.device)
     return available_memory(backbone.device) + held
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial, reduce
 
 import torch
 from torch import Generator, Tensor, nn
@@ -38,7 +39,7 @@ class Weights(Adapter):
     def attached(acting: Sequence[Acting[Weights]]) -> Iterator[None]:
         """See `Adapter.attached`."""
         changes = [
-            (site.name, site.layer, strength * difference(site, tensors))
+            (site.layer, partial(_times, strength, site, tensors))
             for adapter, tensors, strength in acting
             for site in adapter.sites
         ]
@@ -46,26 +47,32 @@ class Weights(Adapter):
             yield
 
 
-@contextmanager
-def added(changes: Iterable[tuple[str, nn.Module, Tensor]]) -> Iterator[None]:
-    """Add to the weights of layers while inside: name, layer and what is added, float32, of each.
+def _times(strength: float, site: Site, tensors: Mapping[str, Tensor]) -> Tensor:
+    return strength * difference(site, tensors)
 
-    The sums stand in new parameters, and the old ones are put back.
+
+@contextmanager
+def added(changes: Sequence[tuple[nn.Module, Callable[[], Tensor]]]) -> Iterator[None]:
+    """Add to the weights of layers while inside: each layer, and what gives what is added, float32.
+
+    The sums stand in new parameters, and the old ones are put back. One layer's changes are made at a time.
     """
-    sums: dict[str, Tensor] = {}
-    layers: dict[str, nn.Module] = {}
-    for name, layer, change in changes:
-        sums[name] = sums[name] + change if name in sums else change
-        layers[name] = layer
-    before = {name: layer.weight for name, layer in layers.items()}
+    of_layer: dict[nn.Module, list[Callable[[], Tensor]]] = {}
+    for layer, change in changes:
+        of_layer.setdefault(layer, []).append(change)
+    before = {layer: layer.weight for layer in of_layer}
     try:
-        for name, layer in layers.items():
-            merged = (before[name].detach().float() + sums.pop(name)).to(before[name].dtype)
-            layer.weight = nn.Parameter(merged, requires_grad=False)
+        for layer, weight in before.items():
+            layer.weight = nn.Parameter(_merged(weight, of_layer[layer]), requires_grad=False)
         yield
     finally:
-        for name, weight in before.items():
-            layers[name].weight = weight
+        for layer, weight in before.items():
+            layer.weight = weight
+
+
+def _merged(weight: Tensor, changes: Sequence[Callable[[], Tensor]]) -> Tensor:
+    total = reduce(torch.add, (change() for change in changes))
+    return (weight.detach().float() + total).to(weight.dtype)
 
 
 def shapes(sites: Sequence[Site], rank: int | None) -> dict[str, tuple[int, ...]]:

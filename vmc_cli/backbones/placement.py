@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-Home = tuple[dict[str, Any], str, Tensor]
-"""A tensor that a copy stands in for: the dictionary of its module, its name there, and it."""
+Home = tuple[dict[str, Any], str, Tensor, Tensor]
+"""A tensor that a copy stands in for: the dictionary of its module, its name there, it, and the copy."""
 
 
 @contextmanager
@@ -56,9 +56,10 @@ def offloaded(network: nn.Module, device: torch.device, blocks: Sequence[nn.Modu
         yield
 
 
-def size(*modules: nn.Module) -> int:
-    """Bytes of the weights."""
-    return sum(tensor.nbytes for module in modules for tensor in (*module.parameters(), *module.buffers()))
+def size(*modules: nn.Module, on: torch.device | None = None) -> int:
+    """Bytes of the weights; of those on a device of that kind, where one is named."""
+    tensors = (tensor for module in modules for tensor in (*module.parameters(), *module.buffers()))
+    return sum(tensor.nbytes for tensor in tensors if on is None or tensor.device.type == on.type)
 
 
 def _swap(parts: Iterable[nn.Module], device: torch.device, homes: list[Home]) -> None:
@@ -68,12 +69,14 @@ def _swap(parts: Iterable[nn.Module], device: torch.device, homes: list[Home]) -
             for name, tensor in place.items():
                 if tensor is not None and tensor.device != device:
                     copy = tensor.detach().to(device, non_blocking=True)
-                    kept = isinstance(tensor, nn.Parameter)
-                    place[name] = nn.Parameter(copy, requires_grad=False) if kept else copy
-                    homes.append((place, name, tensor))
+                    if isinstance(tensor, nn.Parameter):
+                        copy = nn.Parameter(copy, requires_grad=False)
+                    place[name] = copy
+                    homes.append((place, name, tensor, copy))
 
 
 def _restore(homes: list[Home]) -> None:
     while homes:
-        place, name, tensor = homes.pop()
-        place[name] = tensor
+        place, name, tensor, copy = homes.pop()
+        if place.get(name) is copy:  # else somebody has put another tensor there, to stay
+            place[name] = tensor

@@ -81,7 +81,11 @@ def following(
     Yields a function of the prompt and of the rest of what `generate` takes. Raises as that does.
     """
     with device.memory_explained(_TASK), _Changed(backbone, deltas, loras) as changed:
-        changed.place(offloaded=level == "low")
+        try:
+            changed.place(offloaded=level == "low")
+        except (MemoryError, RuntimeError) as error:
+            if level != "auto" or not device.ran_out(error):
+                raise  # else each video finds the level at which there is room
         yield partial(_drawn, changed, inversions, level)
 
 
@@ -110,8 +114,8 @@ class _Changed:
         """Be there. Raises as `delta.worn` and `delta.attached` do."""
         if self._entered and offloaded is self._offloaded:
             return
-        self._stack.close()
         self._entered = False
+        self._stack.close()
         with ExitStack() as stack:
             if offloaded:
                 stack.enter_context(self.backbone.offloaded())

@@ -54,7 +54,8 @@ class Stopping:
     """Looks at videos of held-out subjects now and then while a token is learned; see `training.AfterStep`.
 
     ``asked`` gives, by subject, the embedding (1, L, D) of its prompt as it is now. Kept is the last outcome
-    whose score was not below the floor, else the first; in ``checkpoint``, too, for a resumed run.
+    whose score was not below the floor, else the first; in ``checkpoint`` too. ``together`` is that of
+    `sampling.sample`.
     """
 
     def __init__(
@@ -64,10 +65,12 @@ class Stopping:
         asked: Mapping[str, Callable[[], Tensor]],
         steps: int,
         checkpoint: Checkpoint | None = None,
+        *,
+        together: bool = True,
     ) -> None:
         self._backbone, self._looks, self._asked, self._steps = backbone, looks, asked, steps
         self._every = max(1, steps // CHECKS)
-        self._checkpoint = checkpoint
+        self._checkpoint, self._together = checkpoint, together
         self._kept = _loaded(checkpoint) if checkpoint else None
 
     def __call__(self, done: int, so_far: Callable[[], Trained]) -> None:
@@ -97,7 +100,14 @@ class Stopping:
         scores = []
         for number, (subject, embedding) in enumerate(self._asked.items()):
             start = start_of(self._backbone, "random", None, number)
-            video = denoised(self._backbone, embedding(), negative, start, steps=PREVIEW_STEPS)
+            video = denoised(
+                self._backbone,
+                embedding(),
+                negative,
+                start,
+                steps=PREVIEW_STEPS,
+                together=self._together,
+            )
             scores.append(self._looks.score(video, subject))
         return sum(scores) / len(scores)
 

@@ -1,10 +1,13 @@
 import re
+import weakref
+from functools import partial
 
 import pytest
 import torch
 
 from tests.vmc_cli.conftest import fingerprint
 from vmc_cli import adapters
+from vmc_cli.adapters import weights
 from vmc_cli.device import generator
 from vmc_cli.recipes import RECIPES
 
@@ -119,6 +122,23 @@ def test_what_was_learned_merged_into_the_weights_predicts_the_same(exact_backbo
             site.layer.weight = weight
     assert (wanted - plain).abs().max() > 1e-2
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_of_what_is_added_nothing_is_kept_and_one_layer_has_it_at_a_time():
+    layers, made = [torch.nn.Linear(2, 2) for _ in range(3)], []
+
+    def change(layer):
+        assert all(each() is None for each in made)
+        ones = torch.ones_like(layer.weight, requires_grad=False)
+        made.append(weakref.ref(ones))
+        return ones
+
+    before = [layer.weight.clone() for layer in layers]
+    with weights.added([(layer, partial(change, layer)) for layer in layers]):
+        assert all(each() is None for each in made)
+        for layer, weight in zip(layers, before, strict=True):
+            assert torch.equal(layer.weight, weight + 1)
+    assert len(made) == 3
 
 
 def test_low_rank_and_full_keys_are_those_of_peft(sites):

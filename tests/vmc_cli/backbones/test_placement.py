@@ -104,6 +104,18 @@ def test_a_block_that_fails_is_put_back(tiny_backbone: Backbone) -> None:
     hook.remove()  # and the fixture sees that all is as before
 
 
+def test_what_was_put_back_by_others_meanwhile_stays() -> None:
+    layer = nn.Linear(2, 2)
+    merged, own = layer.weight, nn.Parameter(torch.zeros(2, 2))
+    with placement.resident(layer, META):
+        layer.weight = own  # as a motion that leaves the network, when a block fails
+    assert layer.weight is own
+    with placement.resident(layer, META):
+        assert layer.weight.is_meta
+    assert layer.weight is own
+    assert merged is not own
+
+
 def test_a_network_for_which_there_was_no_room_says_so(tiny_backbone: Backbone) -> None:
     with placement.resident(tiny_backbone.network, META), pytest.raises(MemoryError):
         tiny_backbone.predict(torch.zeros(1, *tiny_backbone.latent_shape), 5, tiny_backbone.embed(["a"]))
@@ -112,3 +124,6 @@ def test_a_network_for_which_there_was_no_room_says_so(tiny_backbone: Backbone) 
 def test_sizes_are_those_of_parameters_and_buffers() -> None:
     layer = nn.BatchNorm1d(3)  # weight, bias, mean and variance in float32, and a count of 8 bytes
     assert placement.size(layer, nn.Linear(2, 3, dtype=torch.bfloat16)) == 4 * 12 + 8 + 2 * 9
+    with placement.resident(layer, META):
+        both = nn.Sequential(layer, nn.Linear(2, 3))
+        assert [placement.size(both, on=torch.device(kind)) for kind in ("meta", "cpu")] == [56, 36]

@@ -14,6 +14,7 @@ from vmc_cli import motions, terminal, training
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.costs import LEVELS
 from vmc_cli.errors import OutOfMemory
+from vmc_cli.motions import generating
 from vmc_cli.recipes import RECIPES
 from vmc_cli.tokens import Token
 
@@ -103,6 +104,29 @@ def test_a_clip_of_another_motion_is_learned_from_at_each_level(tiny_backbone):
     others = [(dataclasses.replace(CLIP, frames=CLIP.frames[::-1].copy()), "a dog is running")]
     first, second = (learned(tiny_backbone, others=others, level=level) for level in ("high", "low"))
     assert same(first, second)
+
+
+def test_memory_that_runs_out_when_motions_are_put_into_the_network_costs_no_video(
+    exact_backbone, monkeypatch, capfd
+):
+    terminal.prepare()
+    delta = learned(exact_backbone)
+    before = fingerprint(exact_backbone.network)
+    wanted = generated(exact_backbone, deltas=[(delta, 1.0)]).astype(int)
+    original = generating._Changed.place
+
+    def short(self, *, offloaded):
+        if not offloaded:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        original(self, offloaded=offloaded)
+
+    monkeypatch.setattr(generating._Changed, "place", short)
+    made = generated(exact_backbone, deltas=[(delta, 1.0)]).astype(int)
+    assert np.abs(made - wanted).max() <= 1
+    assert "going on at low" in capfd.readouterr().err
+    with pytest.raises(OutOfMemory):
+        generated(exact_backbone, deltas=[(delta, 1.0)], level="high")
+    assert fingerprint(exact_backbone.network) == before
 
 
 def test_the_next_video_is_made_although_memory_ran_out_for_the_one_before(
