@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except BrokenPipeError:
             return EXIT_BROKEN_PIPE
         except BaseException as error:
-            return _explain(error, given)
+            return _explain(signals.overtaken(error), given)
         finally:
             _drop_unwritable()
 

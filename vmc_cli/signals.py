@@ -41,6 +41,7 @@ def handled() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        _state.pending, _state.in_step = 0, False
 
 
 def step_begins() -> None:
@@ -53,6 +54,23 @@ def step_ends() -> None:
     _state.in_step = False
     if _state.pending:
         raise Stopped(_state.pending)
+
+
+@contextmanager
+def between_steps() -> Iterator[None]:
+    """Nothing would be cut in half inside: a signal stops what is done there at once. Raises `Stopped`."""
+    before = _state.in_step
+    step_ends()
+    try:
+        yield
+    finally:
+        _state.in_step = before
+
+
+def overtaken(error: BaseException) -> BaseException:
+    """What ended the running step: the signal that came meanwhile, if one did, else ``error``."""
+    _state.in_step = False
+    return Stopped(_state.pending) if _state.pending and not isinstance(error, Stopped) else error
 
 
 def _arrived(number: int, frame: FrameType | None) -> None:

@@ -46,6 +46,35 @@ def _halfway(losses: bool = True) -> Progress:
     return shown
 
 
+def test_a_signal_that_came_before_an_error_is_what_ended_the_work() -> None:
+    with signals.handled():
+        error = ValueError()
+        assert signals.overtaken(error) is error
+        signals.step_begins()
+        os.kill(os.getpid(), signal.SIGTERM)
+        ended = signals.overtaken(error)
+        assert isinstance(ended, Stopped)
+        assert ended.code == 143
+
+
+def test_waiting_within_a_step_can_be_stopped_at_once() -> None:
+    def waits() -> None:
+        signals.step_begins()
+        with signals.between_steps():
+            os.kill(os.getpid(), signal.SIGTERM)
+            pytest.fail("it waits on")
+
+    with signals.handled(), pytest.raises(Stopped):
+        waits()
+    with signals.handled():
+        signals.step_begins()
+        with signals.between_steps():
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)  # waits for the end of the step again
+        with pytest.raises(Stopped):
+            signals.step_ends()
+
+
 def test_a_terminal_shows_bar_step_loss_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     _screened(monkeypatch)
     line = _halfway().line(79)

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from registry import files
 from registry.disk import need_space
-from vmc_cli import terminal
+from vmc_cli import signals, terminal
 from vmc_cli.backbones import cache, converting, hashes, hub
 from vmc_cli.backbones.cache import File, Record
 from vmc_cli.backbones.spec import Origin, Spec
@@ -217,7 +217,8 @@ def _patiently(ask: Callable[[], _Result], reached: Callable[[], int] = lambda: 
                 raise fault.final() from fault
             if fault.wait > 1:
                 terminal.say(f"{fault.sentence} Waiting for {fault.wait:.0f} s.")
-            time.sleep(fault.wait)
+            with signals.between_steps():
+                time.sleep(fault.wait)
 
 
 def _part(place: Path) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vmc_cli import errors, failures, terminal
+from vmc_cli import errors, failures, signals, terminal
 from vmc_cli.errors import Partly, Stopped
 
 
@@ -73,6 +73,8 @@ def _failure_of(task: Task) -> _Failure | None:
     except BrokenPipeError:  # nobody reads what is printed any more
         raise
     except Exception as error:
+        if isinstance(stopped := signals.overtaken(error), Stopped):
+            raise stopped from error
         known = failures.told(error)
         return _Failure(task.title, known.code, errors.scrubbed(known.message), errors.scrubbed(known.hint))
     return None

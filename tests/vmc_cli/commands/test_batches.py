@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from functools import partial
 
 import pytest
 
 from registry.errors import Damaged
-from vmc_cli import terminal
+from vmc_cli import signals, terminal
 from vmc_cli.commands.batches import Task, carried_out
 from vmc_cli.errors import ClipError, Partly, Stopped
 
@@ -71,6 +73,17 @@ def test_stopped_it_counts_only_what_was_done() -> None:
         carried_out(tasks, "clips were learned", again="Go on.", as_json=False)
     assert caught.value.message.startswith("Stopped: 1 of 4 clips were learned;")
     assert (caught.value.code, caught.value.hint, done) == (143, "Go on.", ["a"])
+
+
+def test_a_signal_that_came_before_a_task_failed_stops_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def do() -> None:
+        signals.step_begins()
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise ClipError("the decoder was killed with us")
+
+    with signals.handled(), pytest.raises(Stopped) as caught:
+        carried_out([Task("a", {}, do), task("b")], "clips were learned", as_json=False)
+    assert (caught.value.code, done) == (143, [])
 
 
 def test_nobody_reads_any_more_so_nothing_more_is_done() -> None:
