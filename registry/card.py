@@ -6,6 +6,7 @@ Written strictly, read permissively: keys that this version does not know are ke
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -81,6 +82,8 @@ class Card:
                 raise Damaged(f"its card lacks {key!r}, or has it wrong")
             values[key] = value
         values |= {key: float(values[key]) for key in ("fps", "seconds", "loss")}
+        if not 0 < values["fps"] < math.inf:
+            raise Damaged("its card has 'fps' wrong")
         values["sources"] = _sources(values["sources"])
         if not all(isinstance(version, str) for version in values["versions"].values()):
             raise Damaged("its card has 'versions' wrong")

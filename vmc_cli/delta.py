@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from registry.card import Card
 from registry.errors import Damaged
@@ -22,11 +23,20 @@ from vmc_cli.backbones import require_match
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.clip import Clip
 from vmc_cli.errors import IncompatibleError, NotFoundError
-from vmc_cli.lora import Lora
-from vmc_cli.recipes import ADAPTERS, BLOCKS, DEFAULT_NOISE, LEARNS, NOISES, SUBJECT, VALUES, Adaptation
+from vmc_cli.lora import Factors, Lora
+from vmc_cli.recipes import (
+    ADAPTERS,
+    BLOCKS,
+    DEFAULT_NOISE,
+    LARGEST_RANK,
+    LEARNS,
+    NOISES,
+    SUBJECT,
+    VALUES,
+    Adaptation,
+)
 
 LARGEST_WEIGHT = 1e3
-LARGEST_RANK = 1024
 
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "U8": torch.uint8}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
@@ -63,7 +73,9 @@ class Delta:
     def load(cls, store: Store, name: str) -> Delta:
         """The motion ``name``, read whole into memory. Raises as `Store.load` does."""
         card, raw = store.load(name)
-        return cls(card, {key: from_raw(value) for key, value in raw.items()})
+        delta = cls(card, {key: from_raw(value) for key, value in raw.items()})
+        delta._require_parts()
+        return delta
 
     def save(self, slot: Slot) -> Path:
         """Publish the motion in ``slot``. Raises as `Slot.publish` does."""
@@ -152,15 +164,23 @@ class Delta:
             raise IncompatibleError(message, "pip install -U vmc")
         return Adaptation(tuple(trains), rank, **chosen)
 
-    def _check_shapes(self, weights: dict[str, tuple[int, ...]], latents: tuple[int, ...]) -> None:
-        found = {key: tuple(value.shape) for key, value in self.tensors.items()}
-        if len(found.pop("preview", ())) != 4:
+    def _require_parts(self) -> None:
+        """Raise `Damaged` unless there is what every motion and subject has beside its weights."""
+        preview = self.tensors.get("preview", torch.empty(0))
+        if preview.dtype is not torch.uint8 or preview.ndim != 4 or preview.shape[-1] != 3:
             raise self._damaged("its preview is missing or of the wrong size")
+        noise = self.tensors.get("start_noise", torch.empty(0))
+        if self.card.kind != SUBJECT and (not noise.is_floating_point() or noise.ndim != 5 or not len(noise)):
+            raise self._damaged("its start noise is missing or of the wrong size")
+
+    def _check_shapes(self, weights: dict[str, tuple[int, ...]], latents: tuple[int, ...]) -> None:
+        self._require_parts()
+        found = {key: tuple(value.shape) for key, value in self.tensors.items() if key != "preview"}
         if self.card.kind != SUBJECT:
             noise = found.pop("start_noise", ())
             if found.pop("latents", noise) != noise:
                 raise self._damaged("its latents have another size than its start noise")
-            if len(noise) != 5 or noise[1:] != latents:
+            if noise[1:] != latents:
                 raise self._damaged("its start noise is missing or of the wrong size")
         if differing := weights.keys() ^ found.keys():
             fault = "unexpected" if min(differing) in found else "missing"
@@ -180,17 +200,23 @@ def worn(backbone: Backbone, subjects: Sequence[tuple[Lora, float]]) -> Iterator
 
     Raises `Damaged` for numbers that cannot be right.
     """
-    changes = []
-    for lora, strength in subjects:
-        for module, factors in lora.factors.items() if strength else ():
-            layer = backbone.network.get_submodule(module)
-            down, up = (
-                from_raw(raw).to(layer.weight.device, torch.float32) for raw in (factors.down, factors.up)
-            )
-            change = factors.scale * product(down, up)
-            if not change.abs().amax() <= LARGEST_WEIGHT:  # false for NaN too
-                raise Damaged(f"{lora.name} holds numbers that are not finite or far too large.")
-            changes.append((module, layer, strength * change))
+
+    def change(lora: Lora, factors: Factors, layer: nn.Module, strength: float) -> Tensor:
+        down, up = (
+            from_raw(raw).to(layer.weight.device, torch.float32) for raw in (factors.down, factors.up)
+        )
+        found = factors.scale * product(down, up)
+        if not found.abs().amax() <= LARGEST_WEIGHT:  # false for NaN too
+            raise Damaged(f"{lora.name} holds numbers that are not finite or far too large.")
+        return strength * found
+
+    layers = backbone.network.get_submodule
+    changes = [
+        (layers(module), partial(change, lora, factors, layers(module), strength))
+        for lora, strength in subjects
+        if strength
+        for module, factors in lora.factors.items()
+    ]
     with added(changes):
         yield
 

@@ -67,6 +67,31 @@ def test_a_motion_survives_the_store_to_the_bit(delta, tmp_path):
         assert torch.equal(back.tensors[key], value)
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("preview", None),
+        ("preview", torch.zeros(4, 8, 8, 3)),
+        ("preview", torch.zeros(4, 8, 8, dtype=torch.uint8)),
+        ("preview", torch.zeros(4, 8, 8, 1, dtype=torch.uint8)),
+        ("start_noise", None),
+        ("start_noise", torch.zeros(4, 8, 8)),
+        ("start_noise", torch.zeros(1, 4, 4, 4, 4, dtype=torch.uint8)),
+    ],
+)
+def test_a_stranger_without_what_all_motions_have_is_damaged_when_loaded(
+    tiny_backbone, delta, tmp_path, key, value
+):
+    tensors = {name: tensor for name, tensor in delta.tensors.items() if name != key}
+    if value is not None:
+        tensors[key] = value
+    store = Store(tmp_path)
+    with store.writing("walk") as slot:
+        Delta(delta.card, tensors).save(slot)
+    with pytest.raises(Damaged, match=key.replace("_", " ")):
+        Delta.load(store, "walk")
+
+
 def test_attached_changes_the_prediction_and_leaves_no_trace(tiny_backbone, delta):
     before, plain = fingerprint(tiny_backbone.network), predicted(tiny_backbone)
     with attached(tiny_backbone, [(delta, 1.0)]):
