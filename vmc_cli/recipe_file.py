@@ -62,7 +62,7 @@ def _kinds() -> str:
 def _read(path: Path, preferred: Mapping[str, Mapping[str, Any]]) -> Recipe:
     told = _parsed(path)
     like = told.pop(_LIKE, None)
-    if like is not None and like not in RECIPES:
+    if like is not None and not (isinstance(like, str) and like in RECIPES):
         raise UsageError(f"{path} is like {like!r}, which is no method.", f"There are {', '.join(RECIPES)}.")
     known = {field.name: str(field.type) for field in fields(Recipe)}
     for key in told:
@@ -74,8 +74,7 @@ def _read(path: Path, preferred: Mapping[str, Mapping[str, Any]]) -> Recipe:
     values = {"method": path.stem, "paper": "", **values}
     try:
         if like is not None:
-            kind = values["kind"] if values.get("kind") in KINDS.get(like, {}) else None
-            return _named(like, preferred, kind).adjusted(values)
+            return _named(like, preferred, values.get("kind") or None).adjusted(values)
         missing = [
             field.name for field in fields(Recipe) if field.default is MISSING and field.name not in values
         ]

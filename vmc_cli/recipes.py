@@ -32,6 +32,11 @@ SAMPLING_STEPS = 50
 GUIDANCE = 7.5
 """How far from the negative prompt by default."""
 
+LARGEST_RANK = 1024
+
+MOST_STEPS = 1000
+"""Of inverting and denoising: models know no more levels of noise."""
+
 ADAPTERS = ("weights", "embedding")
 """How a method changes what it trains; `adapters.ADAPTERS` holds the classes."""
 
@@ -173,6 +178,10 @@ class Recipe:
         for name, number in (("learning rate", self.learning_rate), ("clip norm", self.clip_norm)):
             if not 0 < number < math.inf:
                 raise UsageError(f"The {name} must be above 0, not {number}.")
+        if self.rank is not None and self.rank > LARGEST_RANK:
+            raise UsageError(f"The rank must be at most {LARGEST_RANK}, not {self.rank}.")
+        if self.inversion_steps > MOST_STEPS:
+            raise UsageError(f"The inversion steps must be at most {MOST_STEPS}, not {self.inversion_steps}.")
         if self.augmented < 0:
             raise UsageError(f"The number of augmented copies must not be below 0: {self.augmented}.")
         if not 0 <= self.alpha <= 1:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vmc_cli.errors import DiskError, ExistsError, NotFoundError, UsageError
+from vmc_cli.recipes import LARGEST_RANK, NOISES
 
 
 def existing(what: str, paths: Iterable[Path]) -> None:
@@ -61,8 +62,8 @@ def ranked(text: str | None) -> dict[str, int | None]:
         return {}
     if text == "full":
         return {"rank": None}
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1024):
-        raise UsageError(f"--rank {text} is no rank.", "Write a number from 1 to 1024, or full.")
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= LARGEST_RANK):
+        raise UsageError(f"--rank {text} is no rank.", f"Write a number from 1 to {LARGEST_RANK}, or full.")
     return {"rank": int(text)}
 
 
@@ -77,6 +78,12 @@ def among(option: str, value: str, known: tuple[str, ...]) -> None:
     """Raise UsageError unless `value` is one of `known`."""
     if value not in known:
         raise UsageError(f"{option} {value} is not known.", f"Choose one of {', '.join(known)}.")
+
+
+def noise(chosen: str | None) -> None:
+    """Raise UsageError unless there is such a start noise, or none was chosen."""
+    if chosen is not None and chosen not in NOISES:
+        raise UsageError(f"No start noise is called {chosen!r}.", f"Choose one of {', '.join(NOISES)}.")
 
 
 def worded(option: str, text: str) -> str:

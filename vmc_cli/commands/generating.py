@@ -18,7 +18,7 @@ from vmc_cli.commands.casting import Cast
 from vmc_cli.commands.targets import Video
 from vmc_cli.errors import IncompatibleError, Partly, UsageError
 from vmc_cli.progress import Progress
-from vmc_cli.recipes import NOISES, SAMPLING_STEPS, SUBJECT
+from vmc_cli.recipes import SAMPLING_STEPS, SUBJECT
 
 if TYPE_CHECKING:
     from vmc_cli.clip import Clip
@@ -66,8 +66,7 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
     checks.finite("--strength", wish.strength)
     if wish.eta is not None and not 0 <= wish.eta <= 1:
         raise UsageError(f"--eta {wish.eta:g} is not possible.", "Write a number from 0 to 1.")
-    if wish.noise is not None and wish.noise not in NOISES:
-        raise UsageError(f"No start noise is called {wish.noise!r}.", f"Choose one of {', '.join(NOISES)}.")
+    checks.noise(wish.noise)
     checks.among("--memory", wish.memory, options.MEMORY)
     checks.among("--attention", wish.attention, options.ATTENTION)
     checks.sheet(wish.sheet, force=wish.force)

@@ -258,7 +258,9 @@ Subject = Annotated[
 ]
 Noise = Annotated[str | None, _noise("  [default: the method's own, or random without a motion]")]
 MotionsNoise = Annotated[str | None, _noise("")]
-SamplingSteps = Annotated[int, typer.Option("--steps", min=1, max=1000, metavar="N", help="Denoising steps.")]
+SamplingSteps = Annotated[
+    int, typer.Option("--steps", min=1, max=recipes.MOST_STEPS, metavar="N", help="Denoising steps.")
+]
 Guidance = Annotated[
     float | None,
     typer.Option(

@@ -231,10 +231,6 @@ def _recipe(wish: Wish, spec: Spec, method: str | None, learned: Card | None) ->
         "trains_token": wish.train_token or None,
         "early_stop": wish.early_stop or None,
     }
-    if wish.stride is not None and wish.stride >= spec.frames:
-        raise UsageError(
-            f"--stride {wish.stride} is too far for {spec.frames} frames.", f"Write 1 to {spec.frames - 1}."
-        )
     given = {key: value for key, value in asked.items() if value is not None}
     if method is None and wish.kind is not None:
         raise UsageError("--kind needs a method.", "Add --method inversion.")
@@ -242,4 +238,10 @@ def _recipe(wish: Wish, spec: Spec, method: str | None, learned: Card | None) ->
         recipe = Recipe.from_card(learned.recipe)
     else:
         recipe = recipe_file.chosen(method or "vmc", spec.recipes, wish.kind)
-    return recipe.adjusted({**given, **checks.ranked(wish.rank)})
+    recipe = recipe.adjusted({**given, **checks.ranked(wish.rank)})
+    if recipe.learns != SUBJECT and recipe.stride >= spec.frames:
+        raise UsageError(
+            f"A stride of {recipe.stride} is too far for {spec.frames} frames.",
+            f"Write 1 to {spec.frames - 1}.",
+        )
+    return recipe

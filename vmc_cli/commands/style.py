@@ -59,8 +59,9 @@ def command(
         learn = _to_learn(motion, prompt, name, backbone, wish)
         used = learn.prompt_used
         # What would fail after learning fails before it; the motion that noise is made from is still to come.
-        anyway = replace(wish, noise=None)
-        generating.planned(anyway, prompts.styled(used, style), motions=(), backbone=backbone)
+        checks.noise(wish.noise)
+        anyway, model = replace(wish, noise=None), backbone or options.default_backbone()
+        generating.planned(anyway, prompts.styled(used, style), motions=(), backbone=model)
         motion = learning.learned(learn).name
         terminal.say(f"The motion is kept as {motion}")
     plan = generating.planned(wish, prompts.styled(used, style), motions=(motion,), backbone=backbone)

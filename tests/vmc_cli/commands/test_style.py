@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from registry.store import Store
+from tests import specimens
 from tests.vmc_cli.commands.conftest import Run, parsed
 from vmc_cli import clip
+from vmc_cli.commands import learning
 
 FAST = ("--steps", "2")
 STYLE = "van gogh starry night"
@@ -46,8 +50,20 @@ def test_what_can_go_wrong_goes_wrong_before_learning(
         assert ran.rc == rc, ran.stderr
         assert ran.stderr.count("\n") == 1
     assert run("style", clip, " ", *prompt).rc == 2
+    ran = run("style", clip, STYLE, *prompt, "--noise", "invertd")
+    assert (ran.rc, "invertd" in ran.stderr) == (2, True)
     assert store.entries() == []
     assert sorted(os.listdir(here)) == ["seagull", "there.mp4"]
+
+
+def test_a_subject_of_another_model_is_refused_before_learning(
+    run: Run, tiny: str, clip: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.writing("my_dog") as slot:
+        slot.publish(specimens.card(kind="subject", backbone="zeroscope"), specimens.tensors())
+    monkeypatch.setattr(learning, "learned", lambda plan: pytest.fail("it was learned"))
+    ran = run("style", clip, STYLE, "--prompt", "a seagull is walking", "--subject", "my_dog")
+    assert ran.rc == 7, ran.stderr
 
 
 def test_a_learned_motion_needs_no_prompt(run: Run, known: str) -> None:
