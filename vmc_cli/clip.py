@@ -122,7 +122,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     answer, _ = decoding.ask(path, "metadata")
     try:
         found = json.loads(answer["text"])
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return {key: str(text) for key, text in found.items()} if isinstance(found, dict) else {}
 

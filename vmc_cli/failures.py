@@ -13,7 +13,11 @@ from registry.errors import RegistryError
 from vmc_cli import errors, terminal
 from vmc_cli.errors import DiskError, OutOfMemory, Stopped, VmcError
 
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG}
+_DISK = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EFBIG", "ENAMETOOLONG")
+    if hasattr(errno, name)
+}
 
 
 def told(error: BaseException) -> VmcError | RegistryError | Stopped:

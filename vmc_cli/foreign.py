@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ class File:
 def read(path: Path) -> File:
     """The file at ``path``. Raises NotFoundError, and as `registry.header` does."""
     try:
-        head, tensors = header.read_whole(path)
+        head, tensors = header.read_whole(Path(os.path.realpath(path)))  # caches of hubs hold links
     except NotFound:
         raise NotFoundError(f"There is no file {path}.", f"Name one that ends in {SUFFIX}.") from None
     except RegistryError as error:

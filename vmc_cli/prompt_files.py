@@ -77,7 +77,10 @@ def _has_columns(header: list[str]) -> bool:
 
 def _header(text: str, delimiter: str) -> list[str]:
     first = text.lstrip("\r\n").replace("\r", "\n").partition("\n")[0]
-    return [_plain(cell).casefold() for cell in next(csv.reader([first], delimiter=delimiter), [])]
+    try:
+        return [_plain(cell).casefold() for cell in next(csv.reader([first], delimiter=delimiter), [])]
+    except csv.Error:
+        return []
 
 
 def _plain(cell: str) -> str:

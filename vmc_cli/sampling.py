@@ -49,7 +49,13 @@ def sample(
     progress.stage("Generating", steps)
     for t, to in _transitions(backbone, steps):
         prediction = guided(
-            backbone, latents, t, embedding, negative_embedding, scale=guidance or 1.0, together=together
+            backbone,
+            latents,
+            t,
+            embedding,
+            negative_embedding,
+            scale=1.0 if guidance is None else guidance,
+            together=together,
         )
         settled = t <= SETTLED * backbone.schedule.train_timesteps
         scale, share, fresh = backbone.schedule.renewal(t, to, eta if settled else 0.0)

@@ -68,6 +68,12 @@ def test_metadata_reads_back(tmp_path: Path, name: str) -> None:
     assert clip.read_metadata(path) == METADATA
 
 
+def test_metadata_that_is_no_table_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for text in ("[" * 100_000, "[]", "{", '"a"'):
+        monkeypatch.setattr(clip.decoding, "ask", lambda *_, text=text: ({"text": text}, b""))
+        assert clip.read_metadata(tmp_path / "clip.mp4") == {}
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_long_prompt_fits(tmp_path: Path, name: str) -> None:
     path = clip.write(drawn(2), tmp_path / name, metadata={"prompt": "walking " * 2500})

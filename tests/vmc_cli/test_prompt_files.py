@@ -61,6 +61,7 @@ def test_a_prompt_may_hold_quotes_lines_and_any_letter(file: Path) -> None:
         (b'clip,prompt\na.mp4,"a man walks\nb.mp4,a dog runs\n', "line 3"),
         (b'clip,prompt\na.mp4,"a man" walks\n', "line 2"),
         (b"clip,prompt\na.mp4," + b"a" * 200_000, "line 2"),
+        (b"[" * 200_000, "header"),
         ("clip,prompt\na.mp4,ein Mädchen\n".encode("latin-1"), "UTF-8"),
         (TABLE.encode("utf-16"), "UTF-8"),
         (b"clip,prompt\na.mp4,a\0b\n", "UTF-8"),

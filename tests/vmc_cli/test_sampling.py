@@ -107,6 +107,14 @@ def test_without_guidance_the_batch_is_one(start, guidance):
     assert [(batch, context) for batch, _, context in backbone.calls] == [(1, [3.0])] * 3
 
 
+def test_guidance_0_is_the_negative_prompt_alone(start):
+    backbone = Oracle(predict=lambda latents, t, context: context[:, :, :, None, None].expand(latents.shape))
+    prompt, negative = torch.full((1, 1, 1), 3.0), torch.full((1, 1, 1), 1.0)
+    found = sample(backbone, prompt, start, steps=3, guidance=0.0, negative_embedding=negative)
+    alone = sample(backbone, negative, start, steps=3, guidance=None, negative_embedding=None)
+    torch.testing.assert_close(found, alone)
+
+
 def test_inversion_has_no_prompt_and_no_guidance(start):
     backbone = Oracle(predict=fixed)
     invert(backbone, start, steps=3)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -58,6 +60,13 @@ def test_what_cannot_be_right_is_one_sentence(tmp_path, tensors, name, error, sa
     with pytest.raises(error, match=said) as caught:
         read(tmp_path, tensors, name)
     assert name in caught.value.message
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs rights to make links")
+def test_a_link_as_caches_of_hubs_hold_them_is_followed(tmp_path):
+    save_file({"<cat>": torch.ones(1, 16)}, tmp_path / "blob")
+    (tmp_path / "cat.safetensors").symlink_to(tmp_path / "blob")
+    assert foreign.read(tmp_path / "cat.safetensors").name == "cat.safetensors"
 
 
 def test_other_files_are_not_taken_for_embeddings(tmp_path):

@@ -53,11 +53,11 @@ def find(name: str) -> Spec:
     """
     if name in BACKBONES:
         return BACKBONES[name]
-    path = Path(name).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(name))
+    if os.path.isdir(path):  # False, not an error, where a name is too long
         return folders.own(path, _beside(path))
     checkpoint, plus, adapter = name.rpartition("+")
-    if plus and (path := Path(checkpoint).expanduser()).is_dir():
+    if plus and os.path.isdir(path := Path(os.path.expanduser(checkpoint))):
         return folders.own(path, _adapter(adapter))
     if os.sep in name or name.startswith((".", "~")):
         raise NotFoundError(f"There is no folder {checkpoint or name}.", "Check the path.")
@@ -139,15 +139,18 @@ def config(source: Origin | Path, part: str) -> dict[str, Any]:
 def weight_shapes(spec: Spec) -> dict[str, tuple[int, ...]]:
     """Names and shapes of all weights of the network, from the heads of its files: nothing is loaded.
 
-    Raises `NotFoundError` when its files are not here.
+    Raises `NotFoundError` when its files are not here, `IncompatibleError` when they cannot be read.
     """
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     _require_files(spec)
     found: dict[str, tuple[int, ...]] = {}
-    for file in sorted(places(spec)[0].glob("unet/*.safetensors")):
-        with safe_open(file, framework="numpy") as opened:
-            found |= {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118
+    for file in folders.chosen(places(spec)[0] / "unet"):
+        try:
+            with safe_open(file, framework="numpy") as opened:
+                found |= {key: tuple(opened.get_slice(key).get_shape()) for key in opened.keys()}  # noqa: SIM118
+        except (SafetensorError, OSError) as error:
+            raise IncompatibleError(f"{file} cannot be read: {error}.", "Get it once more.") from error
     return found
 
 
@@ -216,7 +219,7 @@ def _beside(checkpoint: Path) -> Origin | Path:
 def _adapter(name: str) -> Origin | Path:
     if name in ADAPTERS:
         return ADAPTERS[name]
-    if (folder := Path(name).expanduser()).is_dir():
+    if (folder := Path(os.path.expanduser(name))).is_dir():
         return folder
     raise UsageError(
         f"No motion adapter is called {name!r}.",

@@ -101,7 +101,7 @@ def _forbid(event: str, _: Any) -> None:
 
 def _leave_network() -> None:
     """Into a network of its own, with nobody in it, where the system lets us; `_forbid` is there anyway."""
-    with suppress(OSError, AttributeError):
+    with suppress(OSError, AttributeError, TypeError):  # Windows asks for a name
         unshare: Callable[[int], int] = ctypes.CDLL(None).unshare
         unshare(_NEW_USER | _NEW_NETWORK)
 

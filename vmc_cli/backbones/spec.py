@@ -8,12 +8,25 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from vmc_cli.recipes import GUIDANCE
+from vmc_cli.recipes import GUIDANCE, RECIPES
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 """The folders of a model in diffusers layout that are read here."""
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+WITHOUT_CONVOLUTION: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "token": MappingProxyType(
+            {
+                "trains": tuple(
+                    key for key in RECIPES["token"].trains if not key.startswith("temporal-convolution")
+                )
+            }
+        )
+    }
+)
+"""Recipes for families that have no convolutions along time."""
 
 
 @dataclass(frozen=True)

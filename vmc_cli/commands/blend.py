@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from registry import names
+from registry.card import Card
 from registry.errors import Exists
 from registry.store import Store
 from vmc_cli import terminal, tokens
-from vmc_cli.commands import casting, generating, options
-from vmc_cli.errors import UsageError
+from vmc_cli.commands import casting, options
+from vmc_cli.errors import IncompatibleError, UsageError
 
 
 def command(
@@ -42,7 +44,7 @@ def command(
         raise UsageError("All strengths are 0, so the blend would do nothing.", "Write one as NAME:0.5")
     store = Store.default()
     cards = [casting.card_of(each) for each, _ in parts]
-    generating.agreed_spec(None, cards)
+    _require_alike(cards)
     if named := [card.name for card in cards if tokens.of(card)]:
         raise UsageError(
             f"The motion {named[0]} has a token, so it cannot be a part of a blend.",
@@ -63,3 +65,23 @@ def command(
         )
     else:
         terminal.emit(name)
+
+
+def _require_alike(cards: Sequence[Card]) -> None:
+    """Raise IncompatibleError unless all were learned on the same model, at the same size."""
+    first, *others = cards
+    for card in others:
+        for mine, its in (
+            (first.backbone, card.backbone),
+            (f"revision {first.revision[:12]}", f"revision {card.revision[:12]}"),
+            (_size(first), _size(card)),
+        ):
+            if mine != its:
+                raise IncompatibleError(
+                    f"{first.name} and {card.name} were learned on {mine} and {its}.",
+                    "Learn one of them again as the other was.",
+                )
+
+
+def _size(card: Card) -> str:
+    return f"{card.frames} frames of {card.width}x{card.height}"

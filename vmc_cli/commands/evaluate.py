@@ -70,6 +70,8 @@ def command(
     from vmc_cli.evaluation.report import Comparison
 
     learned = Delta.load(store, motion).preview
+    if len(card.sources) > 1:
+        terminal.warn(f"{motion} was learned from {len(card.sources)} clips; this looks at the first alone.")
     model = Likeness(clip_model) if clip_model else None
     comparison = Comparison(learned, model=model, of_sprites=card.backbone == "sprites")
     rows = [(learned, f"learned: {card.prompt_used}")]

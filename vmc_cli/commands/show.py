@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -64,7 +65,7 @@ def _fields(card: Card, path: Path) -> list[tuple[str, object]]:
 
 
 def _write_preview(store: Store, name: str, path: Path, force: bool) -> None:
-    if path.exists() and not force:
+    if os.path.lexists(path) and not force:
         raise ExistsError(f"{path} exists already.", "Choose another file, or overwrite it with --force.")
     card, tensors = store.load(name)
     raw = tensors.get("preview")

@@ -93,7 +93,7 @@ def _is_file(out: Path | None) -> bool:
 
 def _takes_files(out: Path) -> bool:
     """Whether --out is a folder to put videos into. A folder of PNGs that vmc made is a video itself."""
-    if not out.is_dir():
+    if not os.path.isdir(out):  # no error for a name that is too long
         return False
     inside = os.listdir(out)
     return not inside or not all(re.fullmatch(r"[0-9]{4,}\.png", name) for name in inside)

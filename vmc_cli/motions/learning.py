@@ -79,17 +79,17 @@ def learn(
         Diverged, OutOfMemory: see there; nothing is left but the last checkpoint.
     """
     used = prompts.invariant(prompt) if recipe.invariant_prompt and not keep_prompt else prompt
+    latents, token = footage.latents, footage.token
+    told = tokens.spoken(used, [token] if token else [])
     if checkpoint:
         if not checkpoint.resume:
             checkpoint.clear()
         # What lies there from now on belongs to this run.
-        checkpoint = replace(checkpoint, about=f"{footage.digest} {json.dumps(used)}", resume=True)
-    latents, token = footage.latents, footage.token
+        checkpoint = replace(checkpoint, about=f"{footage.digest} {json.dumps(told)}", resume=True)
     beside = [(footage.beside, 1.0)] if footage.beside else []
     judged: dict[str, float] = {}
     task = f"learn this {recipe.learns}"
     with device.memory_explained(task), attached(backbone, beside):
-        told = tokens.spoken(used, [token] if token else [])
         embedding = backbone.embed([told])
         inverted, seconds = None, 0.0
         if recipe.inversion_steps:
@@ -106,6 +106,7 @@ def learn(
                 looks=looks,
                 words=words,
                 checkpoint=checkpoint,
+                together=level == "high",
             )
 
             def look(done: int, so_far: Callable[[], Trained]) -> None:
@@ -190,6 +191,7 @@ def _stopping(
     looks: Looks | None,
     words: adapters.Words | None,
     checkpoint: Checkpoint | None,
+    together: bool,
 ) -> Stopping | None:
     """What ends learning early, where the recipe asks for it. Raises UsageError."""
     if not recipe.early_stop:
@@ -199,7 +201,8 @@ def _stopping(
     read = words.embedding_of if words else lambda text: backbone.embed([text])
     asked = {subject: partial(read, text) for subject, text in held_out(prompt, token).items()}
     about = f"{seed} {json.dumps(recipe.to_card())} {backbone.revision}"
-    stopping = Stopping(backbone, looks, asked, recipe.steps, _beside(checkpoint, "best", about))
+    kept = _beside(checkpoint, "best", about)
+    stopping = Stopping(backbone, looks, asked, recipe.steps, kept, together=together)
     stopping.require_sense()
     return stopping
 

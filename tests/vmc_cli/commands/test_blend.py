@@ -26,6 +26,19 @@ def test_a_blend_is_a_motion_to_generate_with(run: Run, learned: str, tiny: str,
     assert "seagull_walk:0.5 dog_jump:-2" in run("show", "both").stdout
 
 
+def test_motions_of_a_model_of_ones_own_are_blended(run: Run, learned: str, store: Store) -> None:
+    card, tensors = store.load(learned)
+    card = replace(card, backbone="./mine")
+    for name in ("mine", "yours"):
+        with store.writing(name) as slot:
+            slot.publish(card, tensors)
+    assert run("blend", "mine", "yours", "--name", "both").rc == 0
+    with store.writing("hers") as slot:
+        slot.publish(replace(card, revision="0" * 64), tensors)
+    ran = run("blend", "mine", "hers", "--name", "all")
+    assert (ran.rc, "revision 000000000000" in ran.stderr) == (7, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "rc", "said"),
     [

@@ -181,6 +181,22 @@ def test_a_folder_that_cannot_be_written_is_told_first(run: Run, tiny: str, here
     assert run("generate", CITY, "--backbone", tiny, "--out", "locked/video.mp4").rc == 8
 
 
+@pytest.mark.parametrize(
+    ("arguments", "rc"),
+    [
+        (["--out", f"{'鸭' * 90}.mp4"], 8),
+        (["--backbone", "~nobody_at_all/model"], 5),
+        (["--backbone", "鸭" * 90], 2),
+    ],
+)
+def test_a_name_that_no_disk_takes_is_one_sentence(
+    arguments: list[str], rc: int, run: Run, tiny: str
+) -> None:
+    ran = run("generate", CITY, *FAST, "--backbone", tiny, *arguments)
+    assert ran.rc == rc, ran.stderr
+    assert "bug" not in ran.stderr
+
+
 def test_a_motion_of_another_revision_is_refused(
     run: Run, known: str, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

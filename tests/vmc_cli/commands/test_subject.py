@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,17 @@ def test_a_wrong_subject_costs_no_model(
     assert ran.rc == rc, ran.stderr
     assert said in ran.stderr
     assert ran.stderr.count("\n") == 1
+
+
+def test_a_model_of_ones_own_that_is_cut_off_is_one_sentence(
+    run: Run, tiny_folder: Path, dog: str, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_folder, tmp_path / "cut")
+    weights = next((tmp_path / "cut" / "unet").glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:1000])
+    ran = run("generate", *FAST, "--backbone", tmp_path / "cut", "--subject", dog)
+    assert ran.rc == 7, ran.stderr
+    assert weights.name in ran.stderr
 
 
 def test_words_from_elsewhere_are_said_in_the_prompt(run: Run, tiny: str, here: Path) -> None:
