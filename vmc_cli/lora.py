@@ -1,4 +1,4 @@
-"""Subjects from elsewhere: LoRA files of diffusers and peft, matched strictly against a model.
+"""Subjects from elsewhere: LoRA files of diffusers, peft and kohya, matched strictly against a model.
 
 Such files load without complaint where nothing of them fits, and then do nothing. So every key is accounted
 for; the names and shapes of a model's weights are enough for that, the model itself is not needed.
@@ -20,6 +20,7 @@ from vmc_cli.foreign import File
 
 _PREFIX = r"(?:base_model\.model\.)?(?:unet\.)?"
 _FACTOR = re.compile(_PREFIX + r"(.+?)\.(lora_A|lora_B|lora_down|lora_up|lora\.down|lora\.up)\.weight")
+_KOHYA = "lora_unet_"  # before a path whose dots are underscores
 _DOWN = ("lora_A", "lora_down", "lora.down")
 
 
@@ -50,7 +51,12 @@ class Lora:
 
         Raises IncompatibleError when nothing does, or a weight has another shape.
         """
-        mine = {module: each for module, each in self.factors.items() if f"{module}.weight" in shapes}
+        paths = {key.removesuffix(".weight") for key in shapes if key.endswith(".weight")}
+        known = {
+            **{path: path for path in paths},
+            **{_KOHYA + path.replace(".", "_"): path for path in paths},
+        }
+        mine = {known[module]: each for module, each in self.factors.items() if module in known}
         if not mine:
             raise IncompatibleError(
                 f"Nothing in {self.name} belongs to this backbone.", "It was made for another model."
@@ -60,7 +66,7 @@ class Lora:
                 raise IncompatibleError(
                     f"{self.name} was made for another model: {module} is {each.shape} there, {wanted} here."
                 )
-        return Lora(self.name, mine, (*self.others, *sorted(self.factors.keys() - mine.keys())))
+        return Lora(self.name, mine, (*self.others, *sorted(self.factors.keys() - known.keys())))
 
 
 def read(path: Path) -> Lora:

@@ -27,16 +27,17 @@ STYLES = {
     "bare": "{}.lora_{}.weight",
     "old diffusers": "unet.{}.lora.{}.weight",
     "kohya names": "{}.lora_{}.weight",
+    "kohya": "lora_unet_{}.lora_{}.weight",
 }
 
 
 def pairs(style, seed=0, rank=2):
     source, found = generator(seed), {}
-    sides = ("down", "up") if style in ("old diffusers", "kohya names") else ("A", "B")
+    sides = ("down", "up") if style in ("old diffusers", "kohya names", "kohya") else ("A", "B")
     for module, (outputs, inputs, *kernel) in MODULES.items():
-        ones = [1] * len(kernel)
-        found[STYLES[style].format(module, sides[0])] = torch.randn(rank, inputs, *kernel, generator=source)
-        found[STYLES[style].format(module, sides[1])] = torch.randn(outputs, rank, *ones, generator=source)
+        ones, path = [1] * len(kernel), module.replace(".", "_") if style == "kohya" else module
+        found[STYLES[style].format(path, sides[0])] = torch.randn(rank, inputs, *kernel, generator=source)
+        found[STYLES[style].format(path, sides[1])] = torch.randn(outputs, rank, *ones, generator=source)
     return {key: value / 3 for key, value in found.items()}
 
 
@@ -95,6 +96,16 @@ def test_alpha_scales_by_rank(tmp_path, metadata, alpha, scale):
     found = lora.read(path)
     assert found.factors[module].scale == pytest.approx(scale)
     assert found.others == ()
+
+
+def test_kohyas_own_alphas_count_and_what_is_for_the_text_encoder_is_told(tmp_path, shapes):
+    module = next(iter(MODULES))
+    tensors = {**pairs("kohya"), f"lora_unet_{module.replace('.', '_')}.alpha": torch.tensor(1.0)}
+    tensors |= {f"lora_te_text_model_q_proj.lora_{side}.weight": torch.ones(2, 2) for side in ("up", "down")}
+    found = lora.read(written(tmp_path, tensors)).matched(shapes)
+    assert found.factors.keys() == MODULES.keys()
+    assert [found.factors[each].scale for each in MODULES] == [0.5, 1, 1]
+    assert found.others == ("lora_te_text_model_q_proj",)
 
 
 def test_keys_that_do_not_fit_are_told(tmp_path, shapes):

@@ -252,8 +252,8 @@ Subject = Annotated[
         "--subject",
         metavar="NAME|FILE.safetensors[:STRENGTH]",
         autocompletion=motion_names,
-        help="What is to be seen: a learned subject, a LoRA file of diffusers or peft, or an embedding of "
-        "textual inversion, made for the same model; may be repeated.",
+        help="What is to be seen: a learned subject, a LoRA file of diffusers, peft or kohya, or an "
+        "embedding of textual inversion, made for the same model; may be repeated.",
     ),
 ]
 Noise = Annotated[str | None, _noise("  [default: the method's own, or random without a motion]")]
