@@ -9,28 +9,23 @@ clip's own sprite is what it shows. Videos that were measured are not made again
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import statistics
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
+import learned
 import numpy as np
 from suite import MOTIONS, ROWS, TARGETS, Row
 
 from registry.store import Store
-from vmc_cli import backbones, clip, motions, recipe_file, training
+from vmc_cli import backbones, clip, motions
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.backbones.sprites import world
 from vmc_cli.clip import Clip
-from vmc_cli.delta import Delta
 from vmc_cli.evaluation import oracle
-from vmc_cli.losses import LOSSES
-from vmc_cli.tokens import WORDS, Token
 
 Result = dict[str, Any]
 
@@ -55,13 +50,20 @@ class Bench:
     def measure(self, name: str, row: Row, motion: str, target: tuple[str, str], seed: int) -> Result:
         """Make one video, look at it, and keep what was seen."""
         asked, (subject, place) = MOTIONS[motion], target
-        deltas = [(self._learned(motion, row), row.strength)] if row.motion else []
+        deltas = (
+            [(learned.motion(self.backbone, self._store, motion, row), row.strength)] if row.motion else []
+        )
+        named, subject = subject, row.subject or subject
+        if row.subject:
+            named = learned.SUBJECT
+            deltas.append((learned.subject(self.backbone, self._store, row.subject), 1.0))
+        wanted = asked.way[::-1] if row.backward else asked.way
         began = time.monotonic()
         video = motions.generate(
             self.backbone,
-            f"a {subject} is {row.doing(asked)} {world.PLACES[place][0]}",
+            f"a {named} is {row.doing(asked)} {world.PLACES[place][0]}",
             deltas=deltas,
-            noise=row.noise if deltas else None,
+            noise=row.noise if row.motion else None,
             guidance=row.guidance,
             steps=row.steps,
             seed=seed,
@@ -72,7 +74,7 @@ class Bench:
         result = {
             "asked": key(row, motion, target, seed),
             "row": name,
-            "cosine": round(oracle.displacement_cosine(asked.way, way), 4),
+            "cosine": round(oracle.displacement_cosine(wanted, way), 4),
             "subject": seen == subject,
             "place": oracle.place(video.frames) == place,
             "leak": seen == asked.subject,
@@ -87,57 +89,7 @@ class Bench:
     def video(self, asked: str) -> Path:
         folder = self.folder / "videos"
         folder.mkdir(exist_ok=True)
-        return folder / f"{_digest(asked + self.backbone.revision)}.webp"
-
-    def _learned(self, motion: str, row: Row) -> Delta:
-        changes = dict(row.recipe)
-        like, kind = changes.pop("like", "vmc"), changes.pop("kind", None)
-        recipe = recipe_file.chosen(like, self.backbone.spec.recipes, kind).adjusted(changes)
-        told = [
-            motion,
-            recipe.to_card(),
-            row.keep_prompt,
-            row.clips,
-            row.token,
-            row.broken,
-            self.backbone.revision,
-        ]
-        name = f"m_{_digest(json.dumps(told))}"
-        if not self._store.path(name).exists():
-            clips = shown_for(motion, row)
-            footage = motions.Footage.of(
-                self.backbone,
-                clips,
-                augmented=recipe.augmented,
-                token=Token(row.token, WORDS[0]) if row.token else None,
-            )
-            prompt = f"a thing is {row.doing(MOTIONS[motion])}" if row.token else MOTIONS[motion].prompt
-            with flipped(recipe.loss) if row.broken == "flipped" else nullcontext():
-                delta = motions.learn(
-                    self.backbone,
-                    footage,
-                    name=name,
-                    prompt=prompt,
-                    recipe=recipe,
-                    seed=0,
-                    keep_prompt=row.keep_prompt,
-                )
-            with self._store.writing(name) as slot:
-                delta.save(slot)
-        return Delta.load(self._store, name)
-
-
-def shown_for(motion: str, row: Row) -> list[Clip]:
-    """What `row` learns `motion` from: for the broken one, a clip of the motion that comes next."""
-    if row.broken == "wrong clip":
-        names = list(MOTIONS)
-        motion = names[(names.index(motion) + 1) % len(names)]
-    return MOTIONS[motion].clips(row.clips)
-
-
-def flipped(loss: str) -> AbstractContextManager[object]:
-    """Learn to do the opposite of what the loss asks for."""
-    return patch.object(training, "LOSSES", {loss: lambda *given: -LOSSES[loss](*given)})
+        return folder / f"{learned.digest(asked + self.backbone.revision)}.webp"
 
 
 def key(row: Row, motion: str, target: tuple[str, str], seed: int) -> str:
@@ -145,8 +97,20 @@ def key(row: Row, motion: str, target: tuple[str, str], seed: int) -> str:
     return json.dumps([repr(row), motion, *target, seed])
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def expected(backbone: Backbone, todo: Sequence[tuple[Row, str]]) -> float:
+    """About how many seconds it takes to make these videos, and to learn the motions that they want."""
+    spec, taught = backbone.spec, {}
+    seconds = 0.0
+    for row, motion in todo:
+        seconds += motions.of_generating(
+            spec, [], 0, steps=row.steps, guidance=row.guidance, asked="high"
+        ).seconds
+        if row.motion:
+            taught[repr((row.recipe, row.clips, row.keep_prompt, row.broken, motion))] = row
+    for row in taught.values():
+        recipe = learned.recipe_of(backbone, row)
+        seconds += motions.of_learning(spec, recipe, row.clips, row.others, asked="high").seconds
+    return seconds
 
 
 def table(results: Sequence[Result]) -> str:
@@ -212,7 +176,12 @@ def main() -> None:
         for seed in range(asked.seeds)
     ]
     done, began, made = bench.results(), time.monotonic(), 0
-    missing = len({key(rows[name], *each) for name, *each in todo} - done.keys())
+    wanted = {key(rows[name], *each): (rows[name], each[0]) for name, *each in todo}
+    missing = len(wanted.keys() - done.keys())
+    seconds = expected(bench.backbone, [wanted[each] for each in wanted.keys() - done.keys()])
+    print(
+        f"{missing} videos to make, about {seconds / 60:.0f} minutes if no motion is learned yet", flush=True
+    )
     results = []
     for name, *each in todo:
         asked_for = key(rows[name], *each)

@@ -123,6 +123,11 @@ class Row:
     """How many are learned together."""
     token: str | None = None
     """What the motion is called in prompts; without one its verb is said."""
+    others: int = 0
+    """Captioned clips of what the model knows, learned from in turn (V*'s regularization)."""
+    backward: bool = False
+    subject: str | None = None
+    """A sprite that the model never saw, which is learned from pictures and shown instead of the target's."""
     broken: str | None = None
     """What is done wrong on purpose, so that the table is seen to tell: "flipped" or "wrong clip"."""
     guidance: float | None = None
@@ -163,6 +168,11 @@ ROWS: Mapping[str, Row] = {
     },
     "director": Row({"like": "director"}),
     "token, 6 clips": Row({"like": "token"}, clips=6, token="V*"),
+    "token, 6 clips and 24 of others": Row({"like": "token"}, clips=6, token="V*", others=24),
+    "token, uniform timesteps": Row({"like": "token", "timesteps": "uniform"}, clips=6, token="V*"),
+    "backward": Row(backward=True),
+    "a learned subject": Row(subject="koala"),
+    "a learned subject, no motion": Row(motion=False, subject="koala"),
     "vmc, 6 clips": Row(clips=6),
     "broken: loss with its sign flipped": Row(broken="flipped"),
     "broken: another motion's clip": Row(broken="wrong clip"),
