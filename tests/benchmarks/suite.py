@@ -183,7 +183,7 @@ ROWS: Mapping[str, Row] = {
         for noise in ("inverted", "blend", "low-frequency", "motion", "random")
     },
     **{f"rate {rate:g}": Row({"learning_rate": rate}) for rate in (1e-4, 3e-4, 1e-3, 2e-3)},
-    **{f"{steps} steps": Row({"steps": steps}) for steps in (100, 200, 800)},
+    **{f"{steps} steps": Row({"steps": steps}) for steps in (100, 200, 400, 800)},
     **{f"guidance {scale:g}": Row(guidance=scale) for scale in (1.0, 2.0, 3.0, 4.0, 5.0, 7.5)},
     **{f"{steps} sampling steps": Row(steps=steps) for steps in (15, 25)},
     **{f"inversion in {steps}": Row({"inversion_steps": steps}) for steps in (15, 25, 50)},
