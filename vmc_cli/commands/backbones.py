@@ -75,7 +75,7 @@ def _show(name: Model, json: options.Json = False) -> None:
         "on disk": _place(spec),
         "revision": _revision(spec),
         "learning": "; ".join(
-            f"{method}: {', '.join(f'{key} {value}' for key, value in changes.items())}"
+            f"{method}: {', '.join(f'{key} {_worded(value)}' for key, value in changes.items())}"
             for method, changes in spec.recipes.items()
         )
         or "as the method says",
@@ -163,6 +163,10 @@ def _described(spec: Spec) -> dict[str, Any]:
         "ready": backbones.is_ready(spec),
         "bytes": sum(cache.bytes_here(each) for each in spec.origins),
     }
+
+
+def _worded(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _place(spec: Spec) -> str:

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from registry.header import RawTensor
 from registry.store import Store
+from tests import specimens
 from tests.vmc_cli.commands.conftest import Run
 from tests.vmc_cli.conftest import SIZE
 
@@ -69,8 +71,15 @@ def test_samples_are_shown_while_a_motion_is_learned_backward(run: Run, learned:
     ],
 )
 def test_a_wrong_wish_is_one_sentence(
-    *, arguments: list[str], rc: int, said: str, run: Run, known: str, clip: Path
+    *, arguments: list[str], rc: int, said: str, run: Run, known: str, store: Store, clip: Path
 ) -> None:
+    whole = {
+        **specimens.tensors(),
+        "preview": RawTensor("U8", (1, 1, 1, 3), b"\1" * 3),
+        "start_noise": RawTensor("F16", (1, 1, 1, 1, 1), b"\1" * 2),
+    }
+    with store.writing(known, True) as slot:
+        slot.publish(store.card(known), whole)
     ran = run("reverse", *arguments)
     assert ran.rc == rc, ran.stderr
     assert said in ran.stderr
