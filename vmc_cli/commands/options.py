@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from inspect import Signature, signature
 from itertools import chain
 from pathlib import Path
@@ -42,13 +42,13 @@ def backbone_names() -> list[str]:
     return list(BACKBONES)
 
 
+def _one_of(known: Sequence[str], option: str, metavar: str, told: str) -> Any:
+    return typer.Option(option, metavar=metavar, autocompletion=lambda: list(known), help=told)
+
+
 def _noise(default: str) -> Any:
-    return typer.Option(
-        "--noise",
-        metavar="KIND",
-        autocompletion=lambda: list(recipes.NOISES),
-        help=f"What to start from: {', '.join(recipes.NOISES)}.{default}",
-    )
+    told = f"What to start from: {', '.join(recipes.NOISES)}.{default}"
+    return _one_of(recipes.NOISES, "--noise", "KIND", told)
 
 
 Json = Annotated[
@@ -175,11 +175,11 @@ Rank = Annotated[
 ]
 Loss = Annotated[
     str | None,
-    typer.Option(
+    _one_of(
+        recipes.LOSSES,
         "--loss",
-        metavar="NAME",
-        autocompletion=lambda: list(recipes.LOSSES),
-        help=f"The objective: {', '.join(recipes.LOSSES)}.  [default: the method's]",
+        "NAME",
+        f"The objective: {', '.join(recipes.LOSSES)}.  [default: the method's]",
     ),
 ]
 Stride = Annotated[
@@ -217,20 +217,15 @@ DryRun = Annotated[
 ]
 Memory = Annotated[
     str,
-    typer.Option(
-        "--memory",
-        metavar="LEVEL",
-        autocompletion=lambda: list(MEMORY),
-        help=f"How much memory to spend: {', '.join(MEMORY)}. Less is slower.",
-    ),
+    _one_of(MEMORY, "--memory", "LEVEL", f"How much memory to spend: {', '.join(MEMORY)}. Less is slower."),
 ]
 Attention = Annotated[
     str,
-    typer.Option(
+    _one_of(
+        ATTENTION,
         "--attention",
-        metavar="NAME",
-        autocompletion=lambda: list(ATTENTION),
-        help=f"What computes attention: {', '.join(ATTENTION)} (PyTorch's own).",
+        "NAME",
+        f"What computes attention: {', '.join(ATTENTION)} (PyTorch's own).",
     ),
 ]
 CheckpointEvery = Annotated[

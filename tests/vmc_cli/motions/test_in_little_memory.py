@@ -22,6 +22,20 @@ SMALL = {"steps": 3, "inversion_steps": 2}
 TOKEN = RECIPES["token"].adjusted({**SMALL, "augmented": 1, "rank": 2, "trains_token": True})
 
 
+def short_of_memory(monkeypatch, at):
+    """Let memory run out in that step of learning, once; the list grows with each step."""
+    original, done = training._State.descend, []
+
+    def short(state, norm):
+        done.append(norm)
+        if len(done) == at:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        original(state, norm)
+
+    monkeypatch.setattr(training._State, "descend", short)
+    return done
+
+
 def same(one, other):
     assert one.tensors.keys() == other.tensors.keys()
     return all(torch.equal(one.tensors[key], other.tensors[key]) for key in one.tensors)
@@ -57,15 +71,7 @@ def test_running_out_of_memory_goes_on_one_level_lower_with_the_same_motion(
 ):
     terminal.prepare()
     whole = learned(tiny_backbone)
-    original, done = training._State.descend, []
-
-    def short(state, norm):
-        done.append(norm)
-        if len(done) == 3:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        original(state, norm)
-
-    monkeypatch.setattr(training._State, "descend", short)
+    done = short_of_memory(monkeypatch, at=3)
     checkpoint = Checkpoint(tmp_path / "walk", every=2) if kept else None
     assert same(learned(tiny_backbone, checkpoint=checkpoint), whole)
     assert len(done) == (4 if kept else 6)  # from the checkpoint after two steps, or from the beginning
@@ -88,15 +94,7 @@ def test_a_level_that_was_asked_for_is_kept_to(tiny_backbone, monkeypatch):
 def test_a_token_is_learned_anew_after_memory_ran_out(tiny_backbone, monkeypatch):
     more = {"recipe": TOKEN, "prompt": "a bird doing the V*", "token": Token("V*", "pll")}
     whole = learned(tiny_backbone, **more)
-    original, done = training._State.descend, []
-
-    def short(state, norm):
-        done.append(norm)
-        if len(done) == 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        original(state, norm)
-
-    monkeypatch.setattr(training._State, "descend", short)
+    short_of_memory(monkeypatch, at=2)
     assert same(learned(tiny_backbone, **more), whole)
 
 
