@@ -18,8 +18,9 @@ from vmc_cli import adapters
 from vmc_cli.backbones import placement
 from vmc_cli.backbones.checkpointing import checkpointed
 from vmc_cli.backbones.framewise import FrameBackbone
+from vmc_cli.course import GUIDANCE
 from vmc_cli.device import generator as seeded
-from vmc_cli.recipes import GUIDANCE, Recipe
+from vmc_cli.recipes import Recipe
 from vmc_cli.sampling import guided
 from vmc_cli.training import Lesson
 

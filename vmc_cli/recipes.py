@@ -26,12 +26,6 @@ NOISES = ("inverted", "blend", "low-frequency", "motion", "random")
 DEFAULT_NOISE = "motion"
 """Start of a video that follows a motion, unless its method has another; without one it is random."""
 
-SAMPLING_STEPS = 50
-"""Denoising steps of a video by default."""
-
-GUIDANCE = 7.5
-"""How far from the negative prompt by default."""
-
 LARGEST_RANK = 1024
 
 MOST_STEPS = 1000

@@ -17,7 +17,7 @@ from vmc_cli import adapters, backbones, costs, motions
 from vmc_cli.backbones import Spec, placement
 from vmc_cli.device import generator
 from vmc_cli.losses import residual_cosine
-from vmc_cli.recipes import RECIPES, SAMPLING_STEPS
+from vmc_cli.recipes import RECIPES
 
 CUDA = torch.device("cuda")
 GIB = 2**30
@@ -35,7 +35,7 @@ def counted(spec: Spec) -> dict[str, Any]:
         "file_bytes": motions.file_sizes(backbone, recipe, 1)[0],
         "calls of the network": {
             "learn": recipe.inversion_steps + recipe.steps,
-            "generate, each of two": SAMPLING_STEPS,
+            "generate, each of two": spec.course.steps,
         },
         "learn": {level: _worded(cost) for level, cost in learn.items()},
         "learn, as published": _reference(spec) if spec.family == "unet3d" else None,

@@ -13,6 +13,7 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,7 @@ class Bench:
             f"a {named} is {row.doing(asked)} {world.PLACES[place][0]}",
             deltas=deltas,
             noise=row.noise if row.motion else None,
-            guidance=row.guidance,
-            steps=row.steps,
+            course=replace(self.backbone.spec.course, **row.course),
             seed=seed,
         )
         seconds = time.monotonic() - began
@@ -103,7 +103,7 @@ def expected(backbone: Backbone, todo: Sequence[tuple[Row, str]]) -> float:
     seconds = 0.0
     for row, motion in todo:
         seconds += motions.of_generating(
-            spec, [], 0, steps=row.steps, guidance=row.guidance, asked="high"
+            spec, [], 0, course=replace(spec.course, **row.course), asked="high"
         ).seconds
         if row.motion:
             taught[repr((row.recipe, row.clips, row.keep_prompt, row.broken, motion))] = row

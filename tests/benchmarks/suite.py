@@ -9,7 +9,7 @@ from typing import Any
 
 from vmc_cli.backbones.sprites import drawing, world
 from vmc_cli.clip import Clip
-from vmc_cli.recipes import SAMPLING_STEPS
+from vmc_cli.course import SOLVERS
 
 N = world.FRAMES
 Way = tuple[tuple[float, float], ...]
@@ -130,13 +130,15 @@ class Row:
     """A sprite that the model never saw, which is learned from pictures and shown instead of the target's."""
     broken: str | None = None
     """What is done wrong on purpose, so that the table is seen to tell: "flipped" or "wrong clip"."""
-    guidance: float | None = None
-    steps: int = SAMPLING_STEPS
+    course: Mapping[str, Any] = field(default_factory=dict)
+    """Changes to how the model draws best."""
 
     def cut(self, learning: int | None, sampling: int | None) -> Row:
         """The same with fewer steps, where they are given."""
         recipe = {**self.recipe, "steps": learning, "inversion_steps": learning} if learning else self.recipe
-        return replace(self, recipe=recipe, steps=sampling or self.steps)
+        return replace(
+            self, recipe=recipe, course={"steps": sampling, **self.course} if sampling else self.course
+        )
 
     def doing(self, motion: Motion) -> str:
         """What is said to happen."""
@@ -184,8 +186,13 @@ ROWS: Mapping[str, Row] = {
     },
     **{f"rate {rate:g}": Row({"learning_rate": rate}) for rate in (1e-4, 3e-4, 1e-3, 2e-3)},
     **{f"{steps} steps": Row({"steps": steps}) for steps in (100, 200, 400, 800)},
-    **{f"guidance {scale:g}": Row(guidance=scale) for scale in (1.0, 2.0, 3.0, 4.0, 5.0, 7.5)},
-    **{f"{steps} sampling steps": Row(steps=steps) for steps in (15, 25)},
+    **{f"guidance {scale:g}": Row(course={"guidance": scale}) for scale in (1.0, 2.0, 3.0, 4.0, 5.0, 7.5)},
+    **{
+        f"{steps} sampling steps, {solver}": Row(course={"steps": steps, "solver": solver})
+        for solver in SOLVERS
+        for steps in (15, 20, 25, 30)
+    },
+    **{f"guided until {share:g}": Row(course={"guide_until": share}) for share in (0.2, 0.4, 0.6)},
     **{f"inversion in {steps}": Row({"inversion_steps": steps}) for steps in (15, 25, 50)},
     **{f"strength {strength:g}": Row(strength=strength) for strength in (0.5, 1.5)},
 }

@@ -10,7 +10,7 @@ import argparse
 import math
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from vmc_cli import backbones, clip, motions
 from vmc_cli.backbones.sprites import drawing, world
 from vmc_cli.clip import Clip
+from vmc_cli.course import SOLVERS
 from vmc_cli.evaluation import oracle
 
 RESTS = 0.05  # frame widths over the whole clip: less is standing still
@@ -81,15 +82,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=96)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=50, help="sampling steps")
+    parser.add_argument("--steps", type=int, help="sampling steps")
+    parser.add_argument("--solver", choices=SOLVERS)
     parser.add_argument("--guidance", type=float)
+    parser.add_argument("--guide-until", type=float)
     parser.add_argument("--truth", action="store_true", help="judge the oracle on the world's own drawings")
     parser.add_argument("--weights", type=Path, help="another build of the model")
     parser.add_argument("--out", type=Path, default=Path("out/words"))
     asked = parser.parse_args()
-    backbone = None
+    backbone, spec = None, backbones.find("sprites")
+    named = {name: getattr(asked, name) for name in ("steps", "solver", "guidance", "guide_until")}
+    course = {name: value for name, value in named.items() if value is not None}
     if not asked.truth:
-        spec = backbones.find("sprites")
         if asked.weights:
             from vmc_cli.backbones import unet3d
 
@@ -99,9 +103,7 @@ def main() -> None:
     right, clips, labels, began = [], [], [], time.monotonic()
     for wish in wishes(asked.count, asked.seed):
         video = (
-            motions.generate(
-                backbone, wish.prompt, steps=asked.steps, guidance=asked.guidance, seed=wish.seed
-            )
+            motions.generate(backbone, wish.prompt, course=replace(spec.course, **course), seed=wish.seed)
             if backbone
             else truth(wish)
         )

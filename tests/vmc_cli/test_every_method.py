@@ -13,6 +13,7 @@ from tests.vmc_cli.motions.conftest import clip
 from tests.vmc_cli.test_delta import predicted
 from vmc_cli import adapters
 from vmc_cli.checkpoints import Checkpoint
+from vmc_cli.course import Course
 from vmc_cli.delta import attached
 from vmc_cli.device import generator
 from vmc_cli.motions import Footage, Preview, file_sizes, generate, learn
@@ -137,7 +138,7 @@ def test_the_network_is_bit_for_bit_as_before_and_strength_0_leaves_it_alone(tin
 
 @EVERY
 def test_a_video_can_be_made_with_it(tiny_backbone, method):
-    video = generate(tiny_backbone, "a cat", deltas=[(learned(tiny_backbone, method), 1.0)], steps=1)
+    video = generate(tiny_backbone, "a cat", deltas=[(learned(tiny_backbone, method), 1.0)], course=Course(1))
     assert video.frames.shape == (4, 32, 32, 3)
 
 
@@ -175,7 +176,7 @@ def test_a_tokens_vectors_are_learned_and_saved_only_where_the_recipe_says_so(ti
     assert fingerprint(tiny_backbone.network) == before
     after = tiny_backbone._text_encoder.state_dict()
     assert all(torch.equal(after[name], value) for name, value in encoder.items())
-    assert generate(tiny_backbone, "a cat doing the V*", deltas=[(delta, 1.0)], steps=1).frames.any()
+    assert generate(tiny_backbone, "a cat doing the V*", deltas=[(delta, 1.0)], course=Course(1)).frames.any()
     assert not delta.vectors(tiny_backbone, 0.0)
     half = delta.vectors(tiny_backbone, 0.5)["pll"]
     torch.testing.assert_close(half, (own + delta.tensors["token"].float()) / 2)
@@ -189,5 +190,5 @@ def test_the_model_reads_the_word_for_the_token(tiny_backbone, monkeypatch):
     monkeypatch.setattr(
         type(tiny_backbone), "embed", lambda self, prompts: asked.extend(prompts) or original(self, prompts)
     )
-    generate(tiny_backbone, "a cat doing the V*", deltas=[(delta, 1.0)], negative="no V*", steps=1)
+    generate(tiny_backbone, "a cat doing the V*", deltas=[(delta, 1.0)], negative="no V*", course=Course(1))
     assert asked == ["a cat doing the pll", "no pll"]

@@ -2,8 +2,11 @@ import types
 
 import pytest
 import torch
+from diffusers import DPMSolverMultistepScheduler
 
+from vmc_cli import sampling
 from vmc_cli.backbones.base import CLEAN, Schedule
+from vmc_cli.course import Course
 from vmc_cli.device import generator
 from vmc_cli.errors import Diverged, Stopped, UsageError
 from vmc_cli.sampling import SETTLED, invert, sample
@@ -40,7 +43,7 @@ def start():
 
 
 def plain(backbone, start, steps):
-    return sample(backbone, backbone.embed([""]), start, steps=steps, guidance=None, negative_embedding=None)
+    return sample(backbone, backbone.embed([""]), start, course=Course(steps), negative_embedding=None)
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
@@ -89,7 +92,7 @@ def test_inversion_of_a_perfect_predictor_keeps_the_noise(start):
 def test_guidance_is_one_batch_of_two_and_points_away_from_the_negative_prompt(start):
     backbone = Oracle(predict=lambda latents, t, context: context[:, :, :, None, None].expand(latents.shape))
     prompt, negative = torch.full((1, 1, 1), 3.0), torch.full((1, 1, 1), 1.0)
-    found = sample(backbone, prompt, start, steps=5, guidance=2.5, negative_embedding=negative)
+    found = sample(backbone, prompt, start, course=Course(5, guidance=2.5), negative_embedding=negative)
     assert [(batch, context) for batch, _, context in backbone.calls] == [(2, [1.0, 3.0])] * 5
     grid = backbone.schedule.grid(5)
     latents = start.double()
@@ -99,20 +102,78 @@ def test_guidance_is_one_batch_of_two_and_points_away_from_the_negative_prompt(s
     torch.testing.assert_close(found.double(), latents, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("guidance", [1, 1.0, None])
+@pytest.mark.parametrize("guidance", [1, 1.0])
 def test_without_guidance_the_batch_is_one(start, guidance):
     backbone = Oracle(predict=fixed)
     negative = backbone.embed(["blurry"])
-    sample(backbone, backbone.embed(["cat"]), start, steps=3, guidance=guidance, negative_embedding=negative)
+    sample(
+        backbone,
+        backbone.embed(["cat"]),
+        start,
+        course=Course(3, guidance=guidance),
+        negative_embedding=negative,
+    )
     assert [(batch, context) for batch, _, context in backbone.calls] == [(1, [3.0])] * 3
 
 
 def test_guidance_0_is_the_negative_prompt_alone(start):
     backbone = Oracle(predict=lambda latents, t, context: context[:, :, :, None, None].expand(latents.shape))
     prompt, negative = torch.full((1, 1, 1), 3.0), torch.full((1, 1, 1), 1.0)
-    found = sample(backbone, prompt, start, steps=3, guidance=0.0, negative_embedding=negative)
-    alone = sample(backbone, negative, start, steps=3, guidance=None, negative_embedding=None)
+    found = sample(backbone, prompt, start, course=Course(3, guidance=0.0), negative_embedding=negative)
+    alone = sample(backbone, negative, start, course=Course(3), negative_embedding=None)
     torch.testing.assert_close(found, alone)
+
+
+@pytest.mark.parametrize(("until", "guided"), [(0.0, 10), (0.4, 6), (0.95, 1), (1.0, 0)])
+def test_guidance_ends_where_so_much_of_the_noise_is_left(start, until, guided):
+    backbone = Oracle(predict=fixed)
+    course, negative = Course(10, guidance=4.0, guide_until=until), backbone.embed(["blurry"])
+    sample(backbone, backbone.embed(["cat"]), start, course=course, negative_embedding=negative)
+    assert [batch for batch, _, _ in backbone.calls] == [2] * guided + [1] * (10 - guided)
+    assert backbone.calls[-1][2] == ([4.0 + 2, 3.0] if until == 0 else [3.0])
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+@pytest.mark.parametrize(("eta", "theirs"), [(0.0, "dpmsolver++"), (1.0, "sde-dpmsolver++")])
+def test_dpm_solver_is_that_of_diffusers(start, kind, eta, theirs, monkeypatch):
+    monkeypatch.setattr(sampling, "SETTLED", 1.0)
+    backbone = Oracle(kind, lambda latents, t, context: torch.tanh(latents) * (0.5 + t / 2000))
+    reference = DPMSolverMultistepScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type=kind,
+        algorithm_type=theirs,
+        final_sigmas_type="sigma_min",
+    )
+    backbone.schedule = Schedule(reference.alphas_cumprod, reference.alphas_cumprod[0], kind)
+    made = sample(
+        backbone,
+        backbone.embed([""]),
+        start,
+        course=Course(20, solver="dpm++", eta=eta),
+        negative_embedding=None,
+        seed=5,
+    )
+    reference.set_timesteps(timesteps=backbone.schedule.grid(20))
+    generator_, latents = generator(5 ^ sampling._FRESH), start
+    for t in reference.timesteps.tolist():
+        predicted = backbone.predict(latents, t, torch.zeros(1))
+        fresh = torch.randn(SHAPE, generator=generator_) if eta else None
+        latents = reference.step(predicted, t, latents, variance_noise=fresh).prev_sample
+    torch.testing.assert_close(made, latents, rtol=1e-3, atol=1e-3)
+
+
+def test_dpm_solver_gets_further_in_few_steps(start):
+    """Towards what very many steps lead to, on a way that bends."""
+    backbone = Oracle(predict=lambda latents, t, context: torch.tanh(latents))
+
+    def made(steps, solver):
+        context = backbone.embed([""])
+        return sample(backbone, context, start, course=Course(steps, solver), negative_embedding=None)
+
+    wanted = made(1000, "ddim")
+    assert (made(20, "dpm++") - wanted).abs().mean() < 0.3 * (made(20, "ddim") - wanted).abs().mean()
 
 
 def test_inversion_has_no_prompt_and_no_guidance(start):
@@ -171,9 +232,7 @@ def watched(start, seed, eta):
     backbone = Oracle(predict=lambda latents, t, context: seen.append((t, latents.clone())) or 0.5 * latents)
     seen = []
     context = backbone.embed(["a cat"])
-    made = sample(
-        backbone, context, start, steps=20, guidance=None, negative_embedding=None, eta=eta, seed=seed
-    )
+    made = sample(backbone, context, start, course=Course(20, eta=eta), negative_embedding=None, seed=seed)
     return seen, made
 
 

@@ -112,12 +112,35 @@ class Schedule:
 
         How much is up to ``eta`` (arXiv 2010.02502, eq. 16): 0 for none, 1 for as much as DDPM takes.
         """
-        gone = (1 - (self.signal[t] / self.signal[to]).square()).clamp_min(0).sqrt()
-        fresh = eta * gone * self.noise[to] / self.noise[t]
-        kept = (self.noise[to].square() - fresh.square()).clamp_min(0).sqrt()
+        fresh, kept = self._renewed(t, to, eta)
         clean = self.signal[to] * self.of_eps[t] - kept * self.of_clean[t]
         mixed = kept * self.signal[t] - self.signal[to] * self.noise[t]
         return float(clean / self._determinant[t]), float(mixed / self._determinant[t]), float(fresh)
+
+    def clean(self, noisy: Tensor, prediction: Tensor, t: int) -> Tensor:
+        """The clean video that a ``prediction`` at ``t`` says is behind ``noisy``."""
+        of_noisy, of_prediction = self.of_eps[t] / self._determinant[t], self.noise[t] / self._determinant[t]
+        return float(of_noisy) * noisy - float(of_prediction) * prediction
+
+    def bend(self, before: int, t: int, to: int, eta: float) -> float:
+        """How much of the change of `clean` since ``before`` is added to `renewal` for the second order.
+
+        The clean video is taken to go on as it did, as a function of the logarithm of signal to noise:
+        DPM-Solver++(2M) (arXiv 2211.01095, algorithm 2), with ``eta`` 1 its stochastic form. 0 where the end
+        is without noise.
+        """
+        if self.noise[to] == 0:
+            return 0.0
+        earlier, now, then = (torch.log(self.signal[s] / self.noise[s]) for s in (before, t, to))
+        _, kept = self._renewed(t, to, eta)
+        whole = self.signal[to] - kept * self.signal[t] / self.noise[t]
+        return float(whole * (then - now) / (now - earlier) / 2)
+
+    def _renewed(self, t: int, to: int, eta: float) -> tuple[Tensor, Tensor]:
+        """Of the noise at ``to``: how much is fresh, and how much is kept."""
+        gone = (1 - (self.signal[t] / self.signal[to]).square()).clamp_min(0).sqrt()
+        fresh = eta * gone * self.noise[to] / self.noise[t]
+        return fresh, (self.noise[to].square() - fresh.square()).clamp_min(0).sqrt()
 
 
 def _like(values: Tensor, latents: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from vmc_cli.backbones.spec import WITHOUT_CONVOLUTION, Origin, Spec
+from vmc_cli.course import Course
 
 _VAE: Mapping[str, Any] = MappingProxyType(
     {
@@ -99,8 +100,8 @@ ROWS: tuple[Spec, ...] = (
         summary="small sprites on painted places, made for learning motions on a laptop; comes with vmc",
         advice="sprites draws emoji-like things only: for real footage choose another backbone.",
         recipes=MappingProxyType({"vmc": {"learning_rate": 5e-4, "rank": 16, "steps": 200}}),
-        guidance=5.0,
-        eta=1.0,  # without, its small errors add up to shapes that nobody can name
+        # Without fresh noise its small errors add up to shapes that nobody can name.
+        course=Course(guidance=5.0, eta=1.0),
         reconstruction_floor=22.8,  # its own world lies at 23 to 30 dB, real footage mostly at 16 to 22
     ),
     Spec(

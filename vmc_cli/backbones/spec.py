@@ -8,7 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from vmc_cli.recipes import GUIDANCE, RECIPES
+from vmc_cli.course import Course
+from vmc_cli.recipes import RECIPES
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 """The folders of a model in diffusers layout that are read here."""
@@ -56,8 +57,7 @@ class Spec:
     generating with them at least. ``recipes`` holds, by method, the numbers that suit this model better than
     the paper's.
     ``reconstruction_floor`` (dB) is what `motions.reconstruction` gives for clips that it can draw.
-    ``guidance`` is how far from the negative prompt it draws best, ``eta`` how much fresh noise it wants
-    meanwhile (see `sampling.sample`).
+    ``course`` is how it draws best.
     """
 
     name: str
@@ -73,8 +73,7 @@ class Spec:
     memory_gib: Mapping[str, float] = field(default_factory=lambda: NOTHING, hash=False)
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: NOTHING, hash=False)
     reconstruction_floor: float | None = None
-    guidance: float = GUIDANCE
-    eta: float = 0.0
+    course: Course = field(default_factory=Course)
 
     @property
     def origins(self) -> tuple[Origin, ...]:

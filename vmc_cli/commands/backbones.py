@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,7 +80,9 @@ def _show(name: Model, json: options.Json = False) -> None:
             for method, changes in spec.recipes.items()
         )
         or "as the method says",
-        "generating": f"guidance {spec.guidance:g}, eta {spec.eta:g}",
+        "generating": ", ".join(
+            f"{key.replace('_', ' ')} {_worded(value)}" for key, value in asdict(spec.course).items()
+        ),
         "advice": spec.advice,
     }
     words = [(kind, ", ".join(known)) for kind, known in _vocabulary(spec).items()]
@@ -153,9 +156,9 @@ def _remove(name: Model, json: options.Json = False) -> None:
 
 def _described(spec: Spec) -> dict[str, Any]:
     plain = ("name", "family", "summary", "advice", "frames", "height", "width", "fps", "licence")
-    numbers = ("guidance", "eta", "reconstruction_floor")
     return {
-        **{key: getattr(spec, key) for key in (*plain, *numbers)},
+        **{key: getattr(spec, key) for key in (*plain, "reconstruction_floor")},
+        **asdict(spec.course),
         "memory_gib": dict(spec.memory_gib),
         "recipes": {method: dict(changes) for method, changes in spec.recipes.items()},
         "origins": [{"repository": each.repository, "revision": each.revision} for each in spec.origins],

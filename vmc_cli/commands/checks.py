@@ -74,9 +74,15 @@ def finite(option: str, value: float | None, above: float = -math.inf) -> None:
         raise UsageError(f"{option} {value:g} cannot be used.", f"Write a number{bound}.")
 
 
-def among(option: str, value: str, known: tuple[str, ...]) -> None:
-    """Raise UsageError unless `value` is one of `known`."""
-    if value not in known:
+def share(option: str, value: float | None) -> None:
+    """Raise UsageError unless `value`, if there is one, lies between 0 and 1."""
+    if value is not None and not 0 <= value <= 1:
+        raise UsageError(f"{option} {value:g} is not possible.", "Write a number from 0 to 1.")
+
+
+def among(option: str, value: str | None, known: tuple[str, ...]) -> None:
+    """Raise UsageError unless `value`, if there is one, is one of `known`."""
+    if value is not None and value not in known:
         raise UsageError(f"{option} {value} is not known.", f"Choose one of {', '.join(known)}.")
 
 

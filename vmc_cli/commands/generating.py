@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,10 @@ from vmc_cli.backbones import Spec, folders
 from vmc_cli.commands import batches, casting, checks, loading, options, targets
 from vmc_cli.commands.casting import Cast
 from vmc_cli.commands.targets import Video
+from vmc_cli.course import SOLVERS, Course
 from vmc_cli.errors import IncompatibleError, Partly, UsageError
 from vmc_cli.progress import Progress
-from vmc_cli.recipes import SAMPLING_STEPS, SUBJECT
+from vmc_cli.recipes import SUBJECT
 
 if TYPE_CHECKING:
     from vmc_cli.clip import Clip
@@ -30,8 +31,10 @@ class Wish:
 
     subject: options.Subject = None
     noise: options.Noise = None
-    steps: options.SamplingSteps = SAMPLING_STEPS
+    steps: options.SamplingSteps = None
+    solver: options.Solver = None
     guidance: options.Guidance = None
+    guide_until: options.GuideUntil = None
     negative: options.Negative = ""
     eta: options.Eta = None
     seed: options.Seed = 0
@@ -50,6 +53,7 @@ class Plan:
 
     wish: Wish
     spec: Spec
+    course: Course
     motions: tuple[tuple[str, float], ...]
     videos: tuple[Video, ...]
     cast: Cast
@@ -64,8 +68,9 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
     wanted = [checks.worded("prompt", each) for each in ([prompt] if isinstance(prompt, str) else prompt)]
     checks.finite("--guidance", wish.guidance)
     checks.finite("--strength", wish.strength)
-    if wish.eta is not None and not 0 <= wish.eta <= 1:
-        raise UsageError(f"--eta {wish.eta:g} is not possible.", "Write a number from 0 to 1.")
+    checks.share("--eta", wish.eta)
+    checks.share("--guide-until", wish.guide_until)
+    checks.among("--solver", wish.solver, SOLVERS)
     checks.noise(wish.noise)
     checks.among("--memory", wish.memory, options.MEMORY)
     checks.among("--attention", wish.attention, options.ATTENTION)
@@ -82,8 +87,9 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
     for each in wanted:
         tokens.agreed(each, cards, [(one.name, one.token) for one in cast.inversions])
     videos = targets.planned(wish, wanted, many=not isinstance(prompt, str))
-    own = {key: getattr(spec, key) for key in ("guidance", "eta") if getattr(wish, key) is None}
-    return Plan(replace(wish, **own), spec, named, videos, cast)
+    asked = {field.name: getattr(wish, field.name) for field in fields(Course)}
+    course = replace(spec.course, **{key: value for key, value in asked.items() if value is not None})
+    return Plan(wish, spec, course, named, videos, cast)
 
 
 def carry_out(plan: Plan, *, as_json: bool) -> None:
@@ -108,11 +114,9 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
             made = draw(
                 video.prompt,
                 noise=noise,
-                steps=wish.steps,
-                guidance=wish.guidance,
+                course=plan.course,
                 negative=wish.negative,
                 seed=video.seed,
-                eta=wish.eta,
                 progress=Progress(),
             )
             facts = _facts(plan, video, noise)
@@ -151,9 +155,7 @@ def _facts(plan: Plan, video: Video, noise: str) -> dict[str, Any]:
         "prompt": video.prompt,
         "seed": video.seed,
         "noise": noise,
-        "steps": wish.steps,
-        "guidance": wish.guidance,
-        "eta": wish.eta,
+        **asdict(plan.course),
         "negative": wish.negative,
         "backbone": plan.spec.name,
         "version": vmc_cli.__version__,

@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from vmc_cli import recipes, terminal
+from vmc_cli.course import SOLVERS
 
 DEFAULT_BACKBONE = "sprites"
 
@@ -254,7 +255,23 @@ Subject = Annotated[
 Noise = Annotated[str | None, _noise("  [default: the method's own, or random without a motion]")]
 MotionsNoise = Annotated[str | None, _noise("")]
 SamplingSteps = Annotated[
-    int, typer.Option("--steps", min=1, max=recipes.MOST_STEPS, metavar="N", help="Denoising steps.")
+    int | None,
+    typer.Option(
+        "--steps",
+        min=1,
+        max=recipes.MOST_STEPS,
+        metavar="N",
+        help="Denoising steps.  [default: the backbone's own]",
+    ),
+]
+Solver = Annotated[
+    str | None,
+    _one_of(
+        SOLVERS,
+        "--solver",
+        "NAME",
+        f"How steps are taken: {', '.join(SOLVERS)}, which needs fewer.  [default: the backbone's own]",
+    ),
 ]
 Guidance = Annotated[
     float | None,
@@ -262,6 +279,15 @@ Guidance = Annotated[
         "--guidance",
         metavar="X",
         help="How strictly the prompt is followed.  [default: the backbone's own]",
+    ),
+]
+GuideUntil = Annotated[
+    float | None,
+    typer.Option(
+        "--guide-until",
+        metavar="X",
+        help="Guide only while more than this share of the noise is left, 0 to 1; then steps take half the "
+        "time.  [default: the backbone's own]",
     ),
 ]
 Eta = Annotated[

@@ -26,8 +26,7 @@ def generating(plan: Plan, *, as_json: bool) -> None:
         plan.spec,
         [Recipe.from_card(card.recipe) for card in cards],
         sum(store.path(card.name).stat().st_size for card in cards),
-        steps=wish.steps,
-        guidance=wish.guidance,
+        course=plan.course,
         asked=wish.memory,
     )
     if as_json:
@@ -35,7 +34,7 @@ def generating(plan: Plan, *, as_json: bool) -> None:
             "backbone": plan.spec.name,
             "motions": named(plan),
             "videos": [{**asdict(video), "target": str(video.target)} for video in plan.videos],
-            "steps": wish.steps,
+            "steps": plan.course.steps,
             **estimate.to_json(),
         }
         terminal.emit_json({"dry_run": True, **facts, "warnings": terminal.warnings})
@@ -46,7 +45,7 @@ def generating(plan: Plan, *, as_json: bool) -> None:
             *(("motion", f"{name}:{strength:g}") for name, strength in plan.motions),
             ("backbone", f"{spec.name}, {spec.frames} frames of {spec.width}x{spec.height}"),
             *(("video", f"{video.target}: {video.prompt}") for video in plan.videos),
-            ("steps", wish.steps),
+            ("steps", plan.course.steps),
             *worded(estimate, "a video"),
         ]
     )

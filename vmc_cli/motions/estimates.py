@@ -11,9 +11,10 @@ from typing import Any
 from vmc_cli import adapters, backbones, memory
 from vmc_cli.backbones import Spec
 from vmc_cli.costs import LEVELS, Cost, generating, learning
+from vmc_cli.course import Course
 from vmc_cli.device import available_memory, choose_device, compute_dtype, speed
 from vmc_cli.motions.learning import file_sizes
-from vmc_cli.recipes import SAMPLING_STEPS, Recipe
+from vmc_cli.recipes import Recipe
 
 UTILISATION = 0.25
 """Of the speed of large products: the embedded model reached 0.19 (learning) to 0.30 (generating)."""
@@ -93,17 +94,18 @@ def of_generating(
     recipes: Sequence[Recipe],
     file_bytes: int,
     *,
-    steps: int = SAMPLING_STEPS,
-    guidance: float | None = None,
+    course: Course | None = None,
     asked: str,
 ) -> Estimate:
     """What a video takes that follows motions learned by ``recipes``, whose files have so many bytes."""
-    backbone = _blueprint(spec)
+    backbone, course = _blueprint(spec), course or spec.course
 
     def cost(level: str) -> Cost:
-        return generating(backbone, level, guidance=spec.guidance if guidance is None else guidance)
+        return generating(backbone, level, guidance=course.guidance)
 
-    return _estimate(backbone, recipes, file_bytes, cost, asked, steps)
+    unguided = round(course.steps * course.guide_until)
+    rest = unguided * generating(backbone, "high", guidance=1).flops
+    return _estimate(backbone, recipes, file_bytes, cost, asked, course.steps - unguided, rest)
 
 
 def _blueprint(spec: Spec) -> Any:

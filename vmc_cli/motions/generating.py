@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -12,16 +13,22 @@ from torch import Tensor
 from vmc_cli import costs, device, memory, tokens
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.clip import Clip
+from vmc_cli.course import Course
 from vmc_cli.delta import Delta, attached, from_raw, worn
 from vmc_cli.lora import Lora
 from vmc_cli.noise import start_noise
-from vmc_cli.recipes import MOTION, SAMPLING_STEPS
+from vmc_cli.recipes import MOTION
 from vmc_cli.sampling import sample
 from vmc_cli.textual_inversion import TextualInversion
 from vmc_cli.watching import Watcher
 
 _TASK = "generate this video"
 PREVIEW_STEPS = 10  # of denoising while learning, which waits for them
+
+
+def glanced(backbone: Backbone) -> Course:
+    """The backbone's own course in few steps."""
+    return replace(backbone.spec.course, steps=PREVIEW_STEPS)
 
 
 def generate(
@@ -32,11 +39,9 @@ def generate(
     loras: Sequence[tuple[Lora, float]] = (),
     inversions: Sequence[TextualInversion] = (),
     noise: str | None = None,
-    steps: int = SAMPLING_STEPS,
-    guidance: float | None = None,
+    course: Course | None = None,
     negative: str = "",
     seed: int = 0,
-    eta: float | None = None,
     level: str = "auto",
     progress: Watcher | None = None,
 ) -> Clip:
@@ -47,7 +52,7 @@ def generate(
 
     It starts from ``noise`` (see `noise.start_noise`; by default what the first motion's method starts from,
     without a motion random), made from the first motion; where that was learned from several clips, the seed
-    chooses one. ``guidance`` and ``eta`` are those of `sampling.sample`, by default the backbone's own.
+    chooses one. Without a ``course`` it is the backbone's own.
     ``level`` is that of memory (`costs.LEVELS`), or "auto".
 
     Raises:
@@ -58,11 +63,9 @@ def generate(
         return draw(
             prompt,
             noise=noise,
-            steps=steps,
-            guidance=guidance,
+            course=course,
             negative=negative,
             seed=seed,
-            eta=eta,
             progress=progress,
         )
 
@@ -131,18 +134,16 @@ def _drawn(
     prompt: str,
     *,
     noise: str | None,
-    steps: int,
-    guidance: float | None,
+    course: Course | None,
     negative: str,
     seed: int,
-    eta: float | None = None,
     progress: Watcher | None,
 ) -> Clip:
     """What the network as it is now makes of ``prompt``; the motions in it give noise and words."""
     backbone, deltas = changed.backbone, changed.deltas
     first = next((delta for delta, _ in deltas if delta.card.kind == MOTION), None)
     chosen = noise or (first.noise if first else "random")
-    scale = backbone.spec.guidance if guidance is None else guidance
+    course = course or backbone.spec.course
     start = start_of(backbone, chosen, first.start_noise if first else None, seed)
 
     def made(level: str) -> Clip:
@@ -153,16 +154,14 @@ def _drawn(
             read(prompt),
             read(negative),
             start,
-            steps=steps,
-            guidance=scale,
+            course=course,
             together=level == "high",
             seed=seed,
-            eta=eta,
             progress=progress,
         )
 
     def peak(level: str) -> int:
-        return costs.generating(backbone.blueprint, level, guidance=scale).peak
+        return costs.generating(backbone.blueprint, level, guidance=course.guidance).peak
 
     return memory.spent(_TASK, asked, backbone, peak, made)
 
@@ -188,11 +187,9 @@ def denoised(
     negative: Tensor,
     start: Tensor,
     *,
-    steps: int,
-    guidance: float | None = None,
+    course: Course,
     together: bool = True,
     seed: int = 0,
-    eta: float | None = None,
     progress: Watcher | None = None,
 ) -> Clip:
     """What the network as it is now makes of a prompt's ``embedding`` (1, L, D) and the noise ``start``."""
@@ -200,11 +197,9 @@ def denoised(
         backbone,
         embedding,
         start,
-        steps=steps,
-        guidance=backbone.spec.guidance if guidance is None else guidance,
+        course=course,
         negative_embedding=negative,
         together=together,
-        eta=backbone.spec.eta if eta is None else eta,
         seed=seed,
         progress=progress,
     )

@@ -26,7 +26,7 @@ from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta, attached, from_raw, to_raw
 from vmc_cli.errors import UsageError
 from vmc_cli.motions.footage import PREVIEW_SIDE, Footage
-from vmc_cli.motions.generating import PREVIEW_STEPS, denoised, start_of
+from vmc_cli.motions.generating import denoised, glanced, start_of
 from vmc_cli.motions.stopping import Enough, Stopping, held_out
 from vmc_cli.recipes import SUBJECT, Recipe
 from vmc_cli.sampling import invert
@@ -119,7 +119,7 @@ def learn(
                         said,
                         backbone.embed([""]),
                         start,
-                        steps=PREVIEW_STEPS,
+                        course=glanced(backbone),
                         together=level == "high",
                         seed=seed,
                     )

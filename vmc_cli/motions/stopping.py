@@ -13,7 +13,7 @@ from vmc_cli.backbones.base import Backbone
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.delta import from_raw, to_raw
 from vmc_cli.errors import UsageError
-from vmc_cli.motions.generating import PREVIEW_STEPS, denoised, start_of
+from vmc_cli.motions.generating import denoised, glanced, start_of
 from vmc_cli.tokens import Token
 from vmc_cli.training import Trained
 
@@ -105,7 +105,7 @@ class Stopping:
                 embedding(),
                 negative,
                 start,
-                steps=PREVIEW_STEPS,
+                course=glanced(self._backbone),
                 together=self._together,
             )
             scores.append(self._looks.score(video, subject))

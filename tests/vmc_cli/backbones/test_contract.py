@@ -22,6 +22,7 @@ from vmc_cli import backbones, motions, recipes
 from vmc_cli.backbones import animatediff, framewise, unet3d
 from vmc_cli.backbones.base import Backbone, Site
 from vmc_cli.clip import Clip
+from vmc_cli.course import Course
 from vmc_cli.delta import Delta
 
 # What writes a tiny one, its family, and its temporal transformers by their blocks.
@@ -130,7 +131,8 @@ def test_a_motion_is_learned_saved_loaded_and_generated_and_the_network_is_as_be
     loaded = Delta.load(store, "walk")
     assert loaded.card == delta.card
     videos = [
-        motions.generate(backbone, "a bird", deltas=[(loaded, strength)], steps=2) for strength in (1.0, 0.0)
+        motions.generate(backbone, "a bird", deltas=[(loaded, strength)], course=Course(2))
+        for strength in (1.0, 0.0)
     ]
     assert videos[0].frames.shape == clip.frames.shape
     assert not np.array_equal(videos[0].frames, videos[1].frames)

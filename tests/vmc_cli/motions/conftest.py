@@ -1,9 +1,12 @@
 """A motion learned from noise in three steps, and videos with it."""
 
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 
 from vmc_cli.clip import Clip
+from vmc_cli.course import Course
 from vmc_cli.motions import Footage, generate, learn
 from vmc_cli.recipes import RECIPES
 
@@ -32,4 +35,6 @@ def delta(tiny_backbone):
 
 
 def generated(backbone, prompt=CAT, **options):
-    return generate(backbone, prompt, **{"steps": 2, **options}).frames
+    given = {field.name: options.pop(field.name) for field in fields(Course) if field.name in options}
+    course = replace(backbone.spec.course, **{"steps": 2, **given})
+    return generate(backbone, prompt, course=course, **options).frames

@@ -11,6 +11,7 @@ from tests.vmc_cli.conftest import fingerprint, tiny_spec, write_tiny_model
 from tests.vmc_cli.motions.conftest import CAT, RECIPE, clip, generated, learned
 from tests.vmc_cli.training.conftest import Watched
 from vmc_cli import backbones
+from vmc_cli.course import Course
 from vmc_cli.delta import Delta
 from vmc_cli.device import generator
 from vmc_cli.errors import IncompatibleError, OutOfMemory, Stopped, UsageError
@@ -59,12 +60,17 @@ def test_the_default_noise_is_the_motions_with_a_motion_and_random_without(tiny_
 
 
 @pytest.mark.parametrize(
-    ("own", "other"), [({"guidance": 2.0}, {"guidance": 7.5}), ({"eta": 1.0}, {"eta": 0.0})]
+    ("own", "other"),
+    [
+        ({"guidance": 2.0}, {"guidance": 7.5}),
+        ({"guide_until": 0.5}, {"guide_until": 0.0}),
+        ({"eta": 1.0}, {"eta": 0.0}),
+        ({"solver": "dpm++"}, {"solver": "ddim"}),
+    ],
 )
-def test_guidance_and_fresh_noise_are_the_models_own_unless_told(
-    tiny_backbone, delta, own, other, monkeypatch
-):
-    monkeypatch.setattr(tiny_backbone, "spec", dataclasses.replace(tiny_backbone.spec, **own))
+def test_the_course_is_the_models_own_unless_told(tiny_backbone, delta, own, other, monkeypatch):
+    spec = dataclasses.replace(tiny_backbone.spec, course=Course(**own))
+    monkeypatch.setattr(tiny_backbone, "spec", spec)
     default, same, differs = (
         generated(tiny_backbone, deltas=[(delta, 1.0)], steps=4, **told) for told in ({}, own, other)
     )
@@ -104,7 +110,7 @@ def test_the_seed_chooses_among_the_noises_of_several_clips(tiny_backbone):
 
 
 def test_a_video_plays_at_the_models_rate(tiny_backbone):
-    assert generate(tiny_backbone, CAT, steps=1).fps == tiny_backbone.spec.fps
+    assert generate(tiny_backbone, CAT, course=Course(1)).fps == tiny_backbone.spec.fps
 
 
 def test_a_motion_of_another_backbone_is_one_sentence(tiny_backbone, delta, tmp_path):
@@ -159,6 +165,6 @@ def test_generate_is_sample_on_the_merged_network(tiny_backbone, delta):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(tiny_backbone), "predict", watches)
-        generate(tiny_backbone, CAT, deltas=[(delta, 1.0)], noise="random", steps=1, seed=8)
+        generate(tiny_backbone, CAT, deltas=[(delta, 1.0)], noise="random", course=Course(1), seed=8)
     assert torch.equal(seen[0][0], noise)
     assert not seen[0][1]

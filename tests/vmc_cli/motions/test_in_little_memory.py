@@ -13,6 +13,7 @@ from tests.vmc_cli.motions.conftest import CAT, CLIP, RECIPE, generated, learned
 from vmc_cli import motions, terminal, training
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.costs import LEVELS
+from vmc_cli.course import Course
 from vmc_cli.errors import OutOfMemory
 from vmc_cli.motions import generating
 from vmc_cli.recipes import RECIPES
@@ -143,7 +144,7 @@ def test_the_next_video_is_made_although_memory_ran_out_for_the_one_before(
         return original(*arguments)
 
     monkeypatch.setattr(exact_backbone, "predict", short)
-    options = {"steps": 2, "guidance": 7.5, "negative": "", "noise": None, "progress": None}
+    options = {"course": Course(2), "negative": "", "noise": None, "progress": None}
     with motions.following(exact_backbone, [(delta, 1.0)]) as draw:
         made = [draw(CAT, seed=seed, **options).frames for seed in (1, 2)]
     assert all(np.abs(one - other).max() <= 1 for one, other in zip(made, wanted, strict=True))

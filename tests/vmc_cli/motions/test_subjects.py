@@ -17,6 +17,7 @@ from tests.vmc_cli.motions.conftest import learned as motion_learned
 from tests.vmc_cli.test_delta import predicted
 from tests.vmc_cli.training.conftest import same
 from vmc_cli import foreign, motions, textual_inversion
+from vmc_cli.course import Course
 from vmc_cli.delta import Delta, attached
 from vmc_cli.errors import ClipError, IncompatibleError, NotFoundError
 from vmc_cli.motions import Footage, Preview, generate, learn
@@ -154,7 +155,7 @@ def test_a_motion_that_holds_no_clips_is_told_before_learning(tiny_backbone, wal
 
 
 def test_motion_and_subject_act_together_from_the_motions_noise(tiny_backbone, walk, dog):
-    wishes = {"prompt": "a X* dog is walking", "steps": 1, "noise": "inverted"}
+    wishes = {"prompt": "a X* dog is walking", "course": Course(1), "noise": "inverted"}
     videos = [
         generate(tiny_backbone, **wishes, deltas=deltas).frames
         for deltas in (
@@ -174,7 +175,7 @@ def test_the_vectors_of_a_word_from_elsewhere_stand_where_its_token_is_said(tiny
     save_file({"<pet>": said}, tmp_path / "pet.safetensors")
     file = foreign.read(tmp_path / "pet.safetensors")
     pet = textual_inversion.of(file, 16, [TOKEN])
-    wishes = {"steps": 1, "deltas": [(dog, 1.0)]}
+    wishes = {"course": Course(1), "deltas": [(dog, 1.0)]}
     found = generate(tiny_backbone, "a <pet> beside a X* dog", inversions=[pet], **wishes).frames
     expected = generate(tiny_backbone, "a c a t beside a X* dog", **wishes).frames
     assert np.array_equal(found, expected)

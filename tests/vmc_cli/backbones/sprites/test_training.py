@@ -14,6 +14,7 @@ import torch
 from vmc_cli import backbones, motions
 from vmc_cli.backbones import unet3d
 from vmc_cli.backbones.sprites import autoencoder, batches, training, world
+from vmc_cli.course import Course
 
 
 def test_most_timesteps_lie_where_shapes_are_decided():
@@ -64,5 +65,5 @@ def test_it_can_be_made_from_nothing(tmp_path: Path):
     subprocess.run([sys.executable, "-m", module, str(tmp_path), *arguments], check=True, timeout=600)
     spec = replace(backbones.find("sprites"), sources=(tmp_path,))
     backbone = unet3d.load([tmp_path], spec, "new", "cpu")
-    video = motions.generate(backbone, "a cat on the grass", steps=2)
+    video = motions.generate(backbone, "a cat on the grass", course=Course(2))
     assert video.frames.shape == (world.FRAMES, world.SIZE, world.SIZE, 3)

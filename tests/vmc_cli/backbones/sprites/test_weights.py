@@ -10,6 +10,7 @@ import torch
 from vmc_cli import backbones, motions
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.backbones.sprites import WEIGHTS, world
+from vmc_cli.course import Course
 from vmc_cli.evaluation import oracle
 
 
@@ -43,13 +44,14 @@ def test_every_word_of_its_world_is_one_token() -> None:
 
 @pytest.mark.parametrize(("place", "where"), [("sea", "in the sea"), ("grass", "on the grass")])
 def test_it_draws_the_place_that_it_is_told(sprites: Backbone, place: str, where: str) -> None:
-    video = motions.generate(sprites, f"a cat {where}", steps=12, guidance=4.0, seed=3)
+    video = motions.generate(sprites, f"a cat {where}", course=Course(12, guidance=4.0, eta=1.0), seed=3)
     assert oracle.place(video.frames) == place
 
 
 def test_the_same_seed_gives_the_same_pixels(sprites: Backbone) -> None:
     first, again, other = (
-        torch.from_numpy(motions.generate(sprites, "a car", steps=3, seed=seed).frames) for seed in (1, 1, 2)
+        torch.from_numpy(motions.generate(sprites, "a car", course=Course(3), seed=seed).frames)
+        for seed in (1, 1, 2)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)

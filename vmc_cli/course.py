@@ -1,0 +1,26 @@
+"""How noise is turned into a video, as plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+STEPS = 50
+GUIDANCE = 7.5
+
+SOLVERS = ("ddim", "dpm++")
+"""How a step gets from one timestep to the next, see `sampling.sample`."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """What `sampling.sample` goes by.
+
+    ``steps`` of denoising by ``solver``; ``guidance`` is how far from the negative prompt, down to the share
+    ``guide_until`` of the noising, ``eta`` how much fresh noise there is meanwhile.
+    """
+
+    steps: int = STEPS
+    solver: str = "ddim"
+    guidance: float = GUIDANCE
+    guide_until: float = 0.0
+    eta: float = 0.0
