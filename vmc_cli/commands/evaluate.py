@@ -12,6 +12,7 @@ from registry.store import Store
 from vmc_cli import terminal
 from vmc_cli.commands import casting, checks, options
 from vmc_cli.errors import VmcError
+from vmc_cli.evaluation import judges
 
 if TYPE_CHECKING:
     from vmc_cli.clip import Clip
@@ -60,19 +61,22 @@ def command(
     """
     checks.finite("--copy-threshold", copy_threshold)
     checks.sheet(sheet, force=force)
-    checks.existing("file", [*videos, *([clip_model] if clip_model else [])])
+    checks.existing("file", videos)
+    if clip_model:
+        judges.check(clip_model)
     store = Store.default()
     card = casting.card_of(motion)
+    clip_folder = judges.found(clip_model, judges.require_clip) if clip_model else None
 
     from vmc_cli import clip
     from vmc_cli.delta import Delta
     from vmc_cli.evaluation.likeness import Likeness
     from vmc_cli.evaluation.report import Comparison
 
+    model = Likeness(clip_folder) if clip_folder else None
     learned = Delta.load(store, motion).preview
     if len(card.sources) > 1:
         terminal.warn(f"{motion} was learned from {len(card.sources)} clips; this looks at the first alone.")
-    model = Likeness(clip_model) if clip_model else None
     comparison = Comparison(learned, model=model, of_sprites=card.backbone == "sprites")
     rows = [(learned, f"learned: {card.prompt_used}")]
     for path in videos:
@@ -81,7 +85,14 @@ def command(
         found = comparison.measured(video, said)
         rows.append((video, f"{path.name}: motion fidelity {found.motion_fidelity:.2f}"))
         copied = None if found.copy_score is None else found.copy_score >= copy_threshold
-        facts = {"video": str(path), "motion": motion, "prompt": said, **asdict(found), "copied": copied}
+        facts = {
+            "video": str(path),
+            "motion": motion,
+            "prompt": said,
+            "clip_model": clip_model,
+            **asdict(found),
+            "copied": copied,
+        }
         if json:
             terminal.emit_json({**facts, "warnings": terminal.warnings})
         else:
