@@ -161,6 +161,17 @@ def test_what_is_no_clip_model_is_told_before_weights_and_motion_are_loaded(
     assert fetched(place) == set()
 
 
+def test_a_copy_model_of_the_hub_is_looked_at_before_its_weights_are_fetched(
+    run: Run, hub: Hub, known: str, clip: Path, untouched: None
+) -> None:
+    ran = run("evaluate", clip, "--motion", known, "--copy-model", NAME)
+    assert ran.rc == 7
+    assert (
+        f"{NAME} holds a CLIP model, which is no copy-detection model. Give it as --clip-model." in ran.stderr
+    )
+    assert not any(path.endswith(WEIGHTS) for path, _ in hub.asked)
+
+
 def test_a_name_that_nobody_knows_is_not_found(
     run: Run, hub: Hub, known: str, clip: Path, place: Path
 ) -> None:
