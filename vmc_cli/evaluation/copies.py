@@ -51,7 +51,7 @@ class Encoder:
     def __init__(self, folder: Path, device: str | None = None) -> None:
         self._device = choose_device(device)
         with pretrained.reading(folder, "image encoder"):
-            model, missing = pretrained.model(AutoModel, folder, optional=_POOLER)
+            model, missing = pretrained.model(AutoModel, folder, optional=(_POOLER,))
             self._processor = pretrained.processor(AutoImageProcessor, folder)
         self._pooled = not missing
         self._model = model.to(self._device)
@@ -62,7 +62,7 @@ class Encoder:
 
     def pictures(self, frames: NDArray[np.uint8]) -> Tensor:
         """Unit vectors (F, D) of frames (F, H, W, 3)."""
-        return torch.nn.functional.normalize(self._features(frames).flatten(1).float(), dim=-1).cpu()
+        return torch.nn.functional.normalize(self._features(frames).flatten(1), dim=-1).cpu()
 
     def _features(self, frames: NDArray[np.uint8]) -> Any:
         pixels = self._processor(images=[Image.fromarray(each) for each in frames], return_tensors="pt")

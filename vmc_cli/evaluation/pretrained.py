@@ -33,15 +33,17 @@ def reading(folder: Path, what: str) -> Iterator[None]:
         raise IncompatibleError(f"The folder {folder} does not hold a whole {what}: {error}") from error
 
 
-def model(kind: Any, folder: Path, optional: str = "\n") -> tuple[Any, list[str]]:
-    """A frozen model of the class ``kind``, and the names of ``optional`` weights that are not in its files.
+def model(kind: Any, folder: Path, optional: tuple[str, ...] = ()) -> tuple[Any, list[str]]:
+    """A frozen model of the class ``kind`` in float32, and the weights that its files lack.
 
-    They begin so; any other that is missing, which the library would fill at random, is an IncompatibleError.
+    Their names begin with one of ``optional``. Where others are missing, which the library would fill at
+    random, there is an `IncompatibleError`.
     """
     found, told = kind.from_pretrained(
         folder,
         variant=folders.variant(folder),
         use_safetensors=True,
+        dtype=torch.float32,
         local_files_only=True,
         trust_remote_code=False,
         output_loading_info=True,
