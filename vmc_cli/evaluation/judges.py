@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from registry import home
 from vmc_cli.backbones import cache, folders
 from vmc_cli.backbones.spec import Origin
 from vmc_cli.errors import IncompatibleError, NetworkError, NotFoundError
@@ -17,6 +18,7 @@ from vmc_cli.progress import Progress
 
 CONFIG = "config.json"
 
+_SHELF = "judges"
 _WORD = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _NAME = re.compile(rf"(?!.*(?:--|\.\.)){_WORD}/{_WORD}")
 
@@ -36,7 +38,14 @@ def check(text: str) -> None:
 
 def origin(name: str) -> Origin:
     """What is fetched of a model on the hub: configuration, weights, tokenizer and processor."""
-    return Origin(name, parts=(".",), shelf="judges")
+    return Origin(name, parts=(".",), shelf=_SHELF)
+
+
+def fetched() -> dict[str, int]:
+    """The models of the hub that are here, whole or not, and their bytes."""
+    shelf = home.cache_dir() / _SHELF
+    names = [path.name.replace("--", "/", 1) for path in shelf.glob("*--*") if path.is_dir()]
+    return {name: cache.bytes_here(origin(name)) for name in sorted(names)}
 
 
 def found(text: str, require: Callable[[Path, str], None]) -> Path:
