@@ -71,9 +71,9 @@ def command(
     """Measure what videos keep of a motion.
 
     Motion fidelity compares the ways of points followed through the learned clip and the video: 1 is the same
-    motion, -1 the opposite, 0 an unrelated one or none. Likeness to the prompt and to the learned clip takes
-    a CLIP model. All is measured on as many frames as the motion's model makes (key frames, as VMC has it),
-    spread over the video.
+    motion, -1 the opposite, 0 an unrelated one or none; for several learned clips it is the mean. Likeness to
+    the prompt and to the learned clips takes a CLIP model. All is measured on as many frames as the motion's
+    model makes, spread over the video: VMC's key frames.
     """
     checks.finite("--copy-threshold", copy_threshold)
     checks.sheet(sheet, force=force)
@@ -90,11 +90,12 @@ def command(
     from vmc_cli.delta import Delta
     from vmc_cli.evaluation.report import Comparison
 
-    learned = Delta.load(store, motion).preview
-    if len(card.sources) > 1:
-        terminal.warn(f"{motion} was learned from {len(card.sources)} clips; this looks at the first alone.")
+    learned = Delta.load(store, motion).previews
+    if len(learned) < len(card.sources):
+        held = f"{len(learned)} of the {len(card.sources)} clips"
+        terminal.warn(f"{motion} holds {held} that it was learned from; videos are compared with no other.")
     comparison = Comparison(learned, model=model, encoder=encoder, of_sprites=card.backbone == "sprites")
-    rows = [(learned, f"learned: {card.prompt_used}")]
+    rows = [(each, f"learned: {card.prompt_used}") for each in learned]
     for path in videos:
         video = clip.read(path, frames=card.frames, height=card.height, width=card.width)
         said = prompt if prompt is not None else _remembered(path)
@@ -153,6 +154,9 @@ def _fields(facts: dict[str, Any]) -> list[tuple[str, object]]:
     for name in _MEASURES:
         value = facts[name]
         shown.append((name.replace("_", " "), reasons.get(name, f"{value:.3f}" if value is not None else "")))
+    if len(facts["motion_fidelities"]) > 1:
+        each = ("none" if one is None else f"{one:.3f}" for one in facts["motion_fidelities"])
+        shown.append(("with each learned clip", ", ".join(each)))
     if facts["copied"] is not None:
         answer = "yes" if facts["copied"] else "no"
         rule = f"which is from {facts['copy_threshold']:g} on by {facts['copy_model']}"
@@ -161,7 +165,7 @@ def _fields(facts: dict[str, Any]) -> list[tuple[str, object]]:
     if seen:
         shown.append(("seen", f"{seen['subject']} in {seen['place']}"))
         shown.append(("displacement cosine", f"{seen['displacement_cosine']:.3f}"))
-        shown.append(("the clip's own sprite", "leaks" if seen["leak"] else "is gone"))
+        shown.append(("a learned clip's own sprite", "leaks" if seen["leak"] else "is gone"))
     return shown
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from registry.header import RawTensor
+from registry.store import Store
 from tests.vmc_cli.commands.conftest import Run, draw, parsed
 from tests.vmc_cli.conftest import SIZE, write_tiny_clip, write_tiny_encoder
 
@@ -87,6 +89,42 @@ def test_a_copy_model_gives_the_copy_score_with_clip_and_without(
         (str(tmp_path / "dino"), 0.25),
         (str(tmp_path / "dino"), 0.5),
     ]
+
+
+def test_a_motion_of_two_clips_is_compared_with_both(
+    *, run: Run, tiny: str, clip: Path, here: Path, store: Store, tmp_path: Path
+) -> None:
+    write_tiny_clip(tmp_path / "clip")
+    down = draw(here / "down")
+    for picture in down.iterdir():
+        Image.open(picture).transpose(Image.Transpose.TRANSPOSE).save(picture)
+    wish = ("learn", clip, down, "--prompt", "a bird is flying", "--backbone", tiny, "--name", "fly")
+    assert run(*wish, "--steps", "1").rc == 0
+    ran = run(
+        *("evaluate", down, "--motion", "fly", "--clip-model", tmp_path / "clip", "--json"),
+        *("--sheet", "both.png"),
+    )
+    found = parsed(ran)
+    across, along = found["motion_fidelities"]
+    assert along > 0.9
+    assert across < 0.5
+    assert found["motion_fidelity"] == pytest.approx((across + along) / 2)
+    assert found["copy_score"] == pytest.approx(1, abs=1e-3)
+    assert found["warnings"] == []
+    with Image.open(here / "both.png") as sheet:
+        three = sheet.height
+    assert "with each learned clip" in run("evaluate", down, "-m", "fly").stdout
+
+    card, tensors = store.load("fly")  # as motions were before
+    first = tensors["preview"]
+    tensors["preview"] = RawTensor("U8", (4, *first.shape[1:]), first.data[: len(first.data) // 2])
+    with store.writing("fly", True) as slot:
+        slot.publish(card, tensors)
+    old = parsed(run("evaluate", down, "--motion", "fly", "--json", "--sheet", "one.png"))
+    assert old["motion_fidelities"] == [pytest.approx(across)]
+    assert "holds 1 of the 2 clips" in old["warnings"][0]
+    with Image.open(here / "one.png") as sheet:
+        assert three == pytest.approx(sheet.height * 3 / 2, abs=2)
 
 
 def test_a_sheet_shows_the_learned_clip_above_the_videos(
