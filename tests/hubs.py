@@ -15,6 +15,7 @@ from typing import Any
 
 class Hub:
     """Serves `folder` as every repository, at the commit that is asked for; `newest` is that of main.
+    With `known`, only repositories of these names are there.
 
     `fault` says what happens to files: dropped, short, wrong, busy, patient, hanging, html, missing, failing;
     `times` how often, before all is well. `asked` lists the requests with their ranges.
@@ -23,6 +24,7 @@ class Hub:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.newest = "a" * 40
+        self.known: set[str] | None = None
         self.fault, self.times = "", 10**9
         self.ranges = True
         self.asked: list[tuple[str, str]] = []
@@ -72,8 +74,11 @@ def serving(folder: Path) -> Iterator[Hub]:
 
 def _answer(hub: Hub, request: BaseHTTPRequestHandler) -> None:
     hub.asked.append((request.path, request.headers.get("Range", "")))
-    if listed := re.fullmatch(r"/api/models/[^?]+/revision/(\w+)\?blobs=true", request.path):
-        commit = hub.newest if listed[1] == "main" else listed[1]
+    if listed := re.fullmatch(r"/api/models/([^?]+)/revision/(\w+)\?blobs=true", request.path):
+        if hub.known is not None and listed[1] not in hub.known:
+            request.send_error(401)  # as huggingface.co does, for it may be private
+            return
+        commit = hub.newest if listed[2] == "main" else listed[2]
         _send(hub, request, json.dumps(hub.listing(commit)).encode(), hub.fault == "html" and _due(hub))
         return
     found = re.fullmatch(r"/[^/]+/[^/]+/resolve/(\w{40})/(.+)", request.path)

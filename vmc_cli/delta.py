@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -61,7 +62,8 @@ class Delta:
     * ``start_noise`` (K, C, F, h, w) float16: the inverted latents of each of the K clips;
     * ``latents`` of the same shape and format: the clips themselves, to learn from again; may be missing;
     * ``token`` (n, D) float16: the vectors of the token's word, where they were learned;
-    * ``preview`` (F, h, w, 3) uint8: the first clip, small.
+    * ``preview`` (K * F, h, w, 3) uint8: the clips, small, one after the other. Early motions hold the first
+      clip alone, and blends what their first motion holds.
 
     A subject has neither ``start_noise`` nor ``latents``, and its ``preview`` shows a picture in each frame.
     """
@@ -102,9 +104,11 @@ class Delta:
         return self.tensors["latents"].float()
 
     @property
-    def preview(self) -> Clip:
-        """The first clip it was learned from, or the pictures, small."""
-        return Clip(self.tensors["preview"].numpy(), self.card.fps)
+    def previews(self) -> list[Clip]:
+        """The clips that it was learned from, small; the pictures of a subject are one."""
+        frames = self.tensors["preview"].numpy()
+        clips = 1 if self.card.kind == SUBJECT else len(frames) // self.card.frames
+        return [Clip(each, self.card.fps) for each in np.split(frames, clips)]
 
     @property
     def noise(self) -> str:
@@ -169,8 +173,12 @@ class Delta:
         preview = self.tensors.get("preview", torch.empty(0))
         if preview.dtype is not torch.uint8 or preview.ndim != 4 or preview.shape[-1] != 3:
             raise self._damaged("its preview is missing or of the wrong size")
+        if self.card.kind == SUBJECT:
+            return
+        if not len(preview) or len(preview) % self.card.frames:
+            raise self._damaged(f"its preview has {len(preview)} frames, where a clip has {self.card.frames}")
         noise = self.tensors.get("start_noise", torch.empty(0))
-        if self.card.kind != SUBJECT and (not noise.is_floating_point() or noise.ndim != 5 or not len(noise)):
+        if not noise.is_floating_point() or noise.ndim != 5 or not len(noise):
             raise self._damaged("its start noise is missing or of the wrong size")
 
     def _check_shapes(self, weights: dict[str, tuple[int, ...]], latents: tuple[int, ...]) -> None:

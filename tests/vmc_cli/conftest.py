@@ -157,6 +157,21 @@ def write_tiny_clip(folder: Path) -> None:
     CLIPProcessor(pictures, tokenizer).save_pretrained(folder)
 
 
+def write_tiny_encoder(folder: Path, kind: str = "Dinov2") -> None:
+    """An image encoder (Dinov2 or ViT) in transformers layout, random weights."""
+    import torch
+    import transformers
+
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes = {**small, "intermediate_size": 32, "image_size": SIZE, "patch_size": 8}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        config = getattr(transformers, f"{kind}Config")(**sizes)
+        getattr(transformers, f"{kind}Model")(config).save_pretrained(folder)
+    side = {"height": SIZE, "width": SIZE}
+    transformers.ViTImageProcessor(size=side).save_pretrained(folder)
+
+
 def _spelling() -> dict[str, int]:
     """A vocabulary of letters, each also as the last of a word."""
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]

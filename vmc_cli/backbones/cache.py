@@ -48,7 +48,7 @@ class Record:
 
 def folder(origin: Origin) -> Path:
     """Where the files of ``origin`` are, or go."""
-    return home.cache_dir() / "backbones" / origin.repository.replace("/", "--")
+    return home.cache_dir() / origin.shelf / origin.repository.replace("/", "--")
 
 
 def record_path(origin: Origin) -> Path:
@@ -77,6 +77,12 @@ def write(origin: Origin, found: Record) -> None:
     path = record_path(origin)
     files.make_folder(path.parent)
     files.publish(path, json.dumps(content, indent=1).encode(), replace=True)
+
+
+def forget(origin: Origin) -> None:
+    """Delete what is here of ``origin``, and what was written down of it."""
+    files.discard(folder(origin))
+    files.discard(record_path(origin))
 
 
 def is_whole(origin: Origin) -> bool:

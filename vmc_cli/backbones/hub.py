@@ -27,12 +27,18 @@ from vmc_cli.errors import NetworkError
 LONGEST_WAIT = 30.0
 """Seconds that a hub may ask us to wait; when it asks for more, the user decides."""
 
+_LISTS = "/api/models/"
 _CHUNK = 1 << 20
 _LARGEST_LIST = 8 << 20
 _SILENCE = 10.0
 _LATER = "What was fetched is kept: the same command goes on from there."
 _CHECK = f"Check the network, or let HF_ENDPOINT name a mirror. {_LATER}"
-_SETTINGS = re.compile(r"[^/]+\.json|merges\.txt")
+_SETTINGS = re.compile(
+    r"(?:(?:scheduler|tokenizer|processor|preprocessor)_)?config\.json"
+    r"|tokenizer\.json|vocab\.json|merges\.txt|special_tokens_map\.json|added_tokens\.json"
+    r"|[^/]+\.index(?:\.\w+)?\.json"
+)
+_CLOSED = (401, 403, 404)  # any of them where there is nothing, and where there is something for some only
 
 
 class TryAgain(Exception):
@@ -47,18 +53,28 @@ class TryAgain(Exception):
         return NetworkError(self.sentence, _CHECK)
 
 
+class Unlisted(NetworkError):
+    """The hub has no repository of that name, or not for everybody."""
+
+
+class Unusable(NetworkError):
+    """A repository lacks what is needed, or has it as pickles only."""
+
+
 def endpoint() -> str:
     """The address of the hub."""
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
 def resolve(origin: Origin) -> Record:
-    """The commit of ``origin`` and those of its files that are used. Raises NetworkError, TryAgain.
+    """The commit of ``origin`` and those of its files that are used.
+
+    Raises NetworkError (Unlisted and Unusable among them), TryAgain.
 
     Of weights that are there in half precision too, only those are taken. Pickles are taken where a part has
     no safetensors.
     """
-    path = f"/api/models/{origin.repository}/revision/{origin.revision or 'main'}?blobs=true"
+    path = f"{_LISTS}{origin.repository}/revision/{origin.revision or 'main'}?blobs=true"
     with _answer(path, 0) as response:
         text = response.read(_LARGEST_LIST)
     try:
@@ -135,7 +151,8 @@ def _refusal(error: urllib.error.HTTPError, path: str) -> Exception:
         return TryAgain(f"{where}.", wait)
     if error.code >= 500:
         return TryAgain(f"{where}.")
-    return NetworkError(
+    kind = Unlisted if path.startswith(_LISTS) and error.code in _CLOSED else NetworkError
+    return kind(
         f"{where}.", "The repository may have been renamed, closed or taken down; HF_ENDPOINT names a mirror."
     )
 
@@ -183,7 +200,9 @@ def _wanted(origin: Origin, listed: dict[str, File]) -> tuple[dict[str, File], d
         pickled = [name for name in names if folders.PICKLES.fullmatch(name) and name.endswith(".bin")]
         if not settings or (not weights and not pickled and part in (*folders.WEIGHED, ".")):
             what = "weights" if settings else "files"
-            raise NetworkError(f"{origin.repository} has no {what} for {part}.", "Another revision may.")
+            where = "" if part == "." else f" for {part}"
+            message = f"{origin.repository} has no {what}{where} that can be used."
+            raise Unusable(message, "Another revision may.")
         found |= {prefix + name: listed[prefix + name] for name in (*settings, *_smallest(weights))}
         if not weights:
             pickles |= {prefix + name: listed[prefix + name] for name in _smallest(pickled)}

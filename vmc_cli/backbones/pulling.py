@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from registry.disk import need_space
 from vmc_cli import signals, terminal
 from vmc_cli.backbones import cache, converting, hashes, hub
 from vmc_cli.backbones.cache import File, Record
-from vmc_cli.backbones.spec import Origin, Spec
+from vmc_cli.backbones.spec import Origin
 from vmc_cli.errors import NetworkError, Stopped
 from vmc_cli.progress import Progress
 
@@ -25,36 +25,42 @@ _MEGABYTE = 1_000_000
 _Result = TypeVar("_Result")
 
 
-def pull(spec: Spec, progress: Progress) -> int:
-    """Fetch what of the model is not here, and verify what is; the size of all in bytes.
+def _anything(path: Path) -> None:
+    """Every file will do."""
 
-    What was once written down of its files is what they are compared with. Raises:
+
+def pull(
+    name: str, origins: Iterable[Origin], progress: Progress, accept: Callable[[Path], None] = _anything
+) -> int:
+    """Fetch what of the model called ``name`` is not here, and verify what is; the size of all in bytes.
+
+    What was once written down of its files is what they are compared with. ``accept`` is shown each file when
+    it is here, in the order of their names, and what it raises ends the fetching. Raises:
         NetworkError: the hub cannot be reached, refuses, or sends something else.
         DiskError: there is no room. Busy: another process fetches it.
         Stopped: a signal came; as with the others, the next pull goes on from there.
     """
     with _fetching():
-        return sum(_pull(spec, origin, progress) for origin in spec.origins)
+        return sum(_pull(name, origin, progress, accept) for origin in origins)
 
 
-def convert(spec: Spec, progress: Progress) -> list[Path]:
+def convert(name: str, origins: Iterable[Origin], progress: Progress) -> list[Path]:
     """Fetch the pickles of a model that has no safetensors, and convert them once; the new files.
 
     The pickles are deleted then. Raises as `pull` and `converting.convert` do.
     """
     with _fetching():
-        return [path for origin in spec.origins for path in _convert(spec, origin, progress)]
+        return [path for origin in origins for path in _convert(name, origin, progress)]
 
 
-def remove(spec: Spec, others: list[Spec]) -> int:
-    """Delete the fetched files of a model but those that one of ``others`` uses; the bytes that were freed.
+def remove(origins: Iterable[Origin]) -> int:
+    """Delete the fetched files; the bytes that were freed.
 
     What was written down of them stays, for the next pull. Raises Busy while they are fetched.
     """
-    kept = {origin for other in others for origin in other.origins}
     freed = 0
-    for origin in spec.origins:
-        if origin in kept or not cache.folder(origin).is_dir():
+    for origin in origins:
+        if not cache.folder(origin).is_dir():
             continue
         with files.lock(cache.record_path(origin)):
             freed += cache.bytes_here(origin)
@@ -74,26 +80,28 @@ def _fetching() -> Iterator[None]:
         raise
 
 
-def _pull(spec: Spec, origin: Origin, progress: Progress) -> int:
-    files.make_folder(cache.folder(origin))
+def _pull(name: str, origin: Origin, progress: Progress, accept: Callable[[Path], None]) -> int:
+    files.make_folder(cache.record_path(origin).parent)
     with files.lock(cache.record_path(origin)):
         known = cache.record(origin)
         record = known or _patiently(lambda: hub.resolve(origin))
         if record.pickles and not _is_converted(origin, record):
-            parts = ", ".join(sorted({path.rpartition("/")[0] or "it" for path in record.pickles}))
-            raise NetworkError(
-                f"{origin.repository} has no weights in safetensors for {parts}, only pickles.",
-                f"Fetch and convert them once: vmc backbones convert {spec.name}",
+            parts = ", ".join(sorted({path.rpartition("/")[0] for path in record.pickles} - {""}))
+            where = f" for {parts}" if parts else ""
+            raise hub.Unusable(
+                f"{origin.repository} has no weights in safetensors{where}, only pickles, at its revision "
+                f"{record.commit[:12]}; another may have them.",
+                f"Fetch and convert these once: vmc backbones convert {name}",
             )
         if known is None:
             cache.write(origin, record)
-        done = _fetched(spec, origin, record, record.files, progress)
+        done = _fetched(name, origin, record, record.files, progress, accept=accept)
         if done != record.files:
             cache.write(origin, replace(record, files=done))
         return sum(file.size for file in done.values())
 
 
-def _convert(spec: Spec, origin: Origin, progress: Progress) -> list[Path]:
+def _convert(name: str, origin: Origin, progress: Progress) -> list[Path]:
     place = cache.folder(origin)
     files.make_folder(place)
     with files.lock(cache.record_path(origin)):
@@ -105,7 +113,7 @@ def _convert(spec: Spec, origin: Origin, progress: Progress) -> list[Path]:
             files.discard(place / old)
         plain = {path: file for path, file in record.files.items() if path not in record.converted}
         need_space(place, 2 * sum(file.size for file in record.pickles.values()))
-        done = _fetched(spec, origin, record, {**plain, **record.pickles}, progress)
+        done = _fetched(name, origin, record, {**plain, **record.pickles}, progress)
         made = converting.convert(place, progress)
         pickles = {path: done.pop(path) for path in record.pickles}
         for new in made:
@@ -130,7 +138,13 @@ def _is_converted(origin: Origin, record: Record) -> bool:
 
 
 def _fetched(
-    spec: Spec, origin: Origin, record: Record, wanted: Mapping[str, File], progress: Progress
+    name: str,
+    origin: Origin,
+    record: Record,
+    wanted: Mapping[str, File],
+    progress: Progress,
+    *,
+    accept: Callable[[Path], None] = _anything,
 ) -> dict[str, File]:
     """Have all ``wanted`` files, verified; what is known of them now."""
     total = sum(file.size for file in wanted.values())
@@ -139,8 +153,11 @@ def _fetched(
         f"{origin.repository} at {record.commit[:12]}: {cache.sized(total)}, {cache.sized(here)} of it here."
     )
     need_space(cache.folder(origin), total - here)
-    meter = _Meter(progress, f"Fetching {spec.name}", total)
-    done = {path: _complete(origin, record.commit, path, file, meter) for path, file in wanted.items()}
+    meter = _Meter(progress, f"Fetching {name}", total)
+    done = {}
+    for path, file in wanted.items():
+        done[path] = _complete(origin, record.commit, path, file, meter)
+        accept(cache.folder(origin) / path)
     meter.finish()
     return done
 

@@ -37,7 +37,8 @@ class Origin:
     ``revision`` is a commit; None stands for the newest when it is fetched first, which is written down then.
     ``parts`` are the folders that are fetched; "." is the repository itself. ``sha256`` (hex) of files, where
     it is known beforehand. ``configs`` are the configurations of the parts that have weights, by folder: with
-    them can be told what a model costs before it is fetched.
+    them can be told what a model costs before it is fetched. ``shelf`` is the folder of the cache that it is
+    fetched into.
     """
 
     repository: str
@@ -45,6 +46,7 @@ class Origin:
     parts: tuple[str, ...] = PARTS
     sha256: Mapping[str, str] = field(default_factory=lambda: NOTHING, hash=False)
     configs: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: NOTHING, hash=False)
+    shelf: str = "backbones"
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from typing import Annotated, Any
 import typer
 
 from vmc_cli import backbones, terminal
-from vmc_cli.backbones import Spec, cache
+from vmc_cli.backbones import Origin, Spec, cache
 from vmc_cli.backbones.cache import sized
 from vmc_cli.commands import checks, options
 from vmc_cli.errors import NotFoundError, UsageError, VmcError
+from vmc_cli.evaluation import judges
 from vmc_cli.progress import Progress
 
 command = typer.Typer(
@@ -96,7 +97,7 @@ def _pull(name: Model, json: options.Json = False, quiet: options.Quiet = False)
     if spec.origins:
         from vmc_cli.backbones import pulling
 
-        pulling.pull(spec, Progress())
+        pulling.pull(spec.name, spec.origins, Progress())
     else:
         terminal.say(f"{spec.name} needs nothing from a hub.")
     if json:
@@ -110,22 +111,23 @@ def _convert(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME|FOLDER",
+            metavar="NAME|FOLDER|OWNER/NAME",
             autocompletion=options.backbone_names,
-            help="A model that is published as pickles; or a folder in diffusers layout, or a part.",
+            help="A model that is published as pickles; a folder in diffusers layout, or a part; or a model "
+            "on the hub that judges pictures (--clip-model).",
         ),
     ],
     quiet: options.Quiet = False,
 ) -> None:
     """Convert pickled weights (.bin), which are never loaded, into safetensors. Prints the new files.
 
-    It is done in a process of its own, without a network. The pickles of a model by NAME are fetched for it,
-    verified, and deleted afterwards; those in a FOLDER stay.
+    It is done in a process of its own, without a network. The pickles of a model by its name are fetched for
+    it, verified, and deleted afterwards; those in a FOLDER stay.
     """
     from vmc_cli.backbones import converting, pulling
 
-    if name in backbones.BACKBONES:
-        made = pulling.convert(backbones.find(name), Progress())
+    if name in backbones.BACKBONES or judges.is_on_hub(name):
+        made = pulling.convert(name, _origins(name), Progress())
     else:
         folder = Path(name)
         if not folder.is_dir():
@@ -139,19 +141,37 @@ def _convert(
 
 
 @command.command("remove")
-def _remove(name: Model, json: options.Json = False) -> None:
+def _remove(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|OWNER/NAME",
+            autocompletion=options.backbone_names,
+            help="The model's name, or that of one on the hub that judges pictures (--clip-model).",
+        ),
+    ],
+    json: options.Json = False,
+) -> None:
     """Delete the fetched files of a model. What other fetched models need of them stays."""
     from vmc_cli.backbones import pulling
 
-    spec = backbones.find(name)
-    if not spec.origins:
-        raise UsageError(f"The files of {spec.name} were not fetched by vmc.", "Delete its folder yourself.")
-    others = [each for each in backbones.BACKBONES.values() if each != spec and backbones.is_ready(each)]
-    freed = pulling.remove(spec, others)
+    origins = _origins(name)
+    if not origins:
+        raise UsageError(f"The files of {name} were not fetched by vmc.", "Delete its folder yourself.")
+    others = [each for each in backbones.BACKBONES.values() if each.name != name and backbones.is_ready(each)]
+    needed = {origin for other in others for origin in other.origins}
+    freed = pulling.remove([origin for origin in origins if origin not in needed])
     if json:
-        terminal.emit_json({"name": spec.name, "freed": freed})
+        terminal.emit_json({"name": name, "freed": freed})
     else:
         terminal.say(f"{sized(freed)} freed.")
+
+
+def _origins(name: str) -> tuple[Origin, ...]:
+    """What is fetched for a model of the table, a folder, or a judge by OWNER/NAME. Raises as `find`."""
+    if name not in backbones.BACKBONES and judges.is_on_hub(name):
+        return (judges.origin(name),)
+    return backbones.find(name).origins
 
 
 def _described(spec: Spec) -> dict[str, Any]:

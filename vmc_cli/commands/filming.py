@@ -101,7 +101,8 @@ class _Motion:
 
         self._motion = Delta.load(Store.default(), name)
         self.counts = len(self._motion.latents), 0  # without latents there is no need to load a model
-        self.shown, self.labels = [self._motion.preview.reversed()], [plan.prompt_used]
+        self.shown = [each.reversed() for each in self._motion.previews]
+        self.labels = [plan.prompt_used] * len(self.shown)
 
     def footage(self, backbone: Backbone) -> Footage:
         from vmc_cli import motions

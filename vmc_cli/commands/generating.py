@@ -105,7 +105,7 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
     deltas = [(Delta.load(store, name), strength) for name, strength in (*plan.motions, *plan.cast.learned)]
     noise = wish.noise or (deltas[0][0].noise if plan.motions else "random")
     backbone = loading.loaded(plan.spec, wish.attention)
-    rows = [(delta.preview, f"learned: {delta.card.prompt_used}") for delta, _ in deltas]
+    rows = [(each, f"learned: {delta.card.prompt_used}") for delta, _ in deltas for each in delta.previews]
     with motions.following(
         backbone, deltas, plan.cast.loras, plan.cast.inversions, level=wish.memory
     ) as draw:

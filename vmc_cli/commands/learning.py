@@ -104,6 +104,7 @@ def learned(plan: Plan, backbone: Backbone | None = None) -> Card:
     """
     from vmc_cli import clip
 
+    looks = _judge(plan)
     film = filming.film(plan)
     if plan.prompt_used != plan.prompt:
         terminal.say(f'Learning "{plan.prompt_used}": the place is stripped, unless --keep-prompt is given.')
@@ -112,7 +113,6 @@ def learned(plan: Plan, backbone: Backbone | None = None) -> Card:
         checkpoint = _checkpoint(plan.wish, slot.name)
         from vmc_cli import motions
 
-        looks = _judge(plan)
         backbone = backbone or loading.loaded(plan.spec, plan.wish.attention)
         _require_space(slot, checkpoint, motions.file_sizes(backbone, plan.recipe, *film.counts))
         footage = film.footage(backbone)
@@ -145,15 +145,15 @@ def learned(plan: Plan, backbone: Backbone | None = None) -> Card:
 
 
 def _judge(plan: Plan) -> Looks | None:
-    """Who judges when to stop early, if that is asked for. Raises IncompatibleError."""
+    """Who judges when to stop early, if that is asked for. Raises as `judges.found` and `Likeness`."""
     if not plan.recipe.early_stop:
         return None
-    from vmc_cli.evaluation import appearance
+    from vmc_cli.evaluation import appearance, judges
     from vmc_cli.evaluation.likeness import Likeness
 
     if plan.spec.name == planning.WITH_ORACLE or plan.wish.clip_model is None:
         return appearance.by_oracle()
-    return appearance.by_clip(Likeness(plan.wish.clip_model))
+    return appearance.by_clip(Likeness(judges.found(plan.wish.clip_model, judges.require_clip)))
 
 
 def _require_space(slot: Slot, checkpoint: Checkpoint, sizes: tuple[int, int]) -> None:

@@ -145,13 +145,14 @@ EarlyStop = Annotated[
     ),
 ]
 ClipModel = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--clip-model",
         envvar="VMC_CLIP_MODEL",
         show_envvar=True,
-        metavar="FOLDER",
-        help="A CLIP model in transformers layout, which judges looks.",
+        metavar="FOLDER|OWNER/NAME",
+        help="A CLIP model, which judges looks: a folder in transformers layout, or a name on the hub "
+        "(openai/clip-vit-large-patch14), fetched once.",
     ),
 ]
 Regularize = Annotated[

@@ -18,6 +18,7 @@ from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.commands import casting, checks, options
 from vmc_cli.decoding.pictures import in_order
 from vmc_cli.errors import ClipError, IncompatibleError, UsageError
+from vmc_cli.evaluation import judges
 from vmc_cli.recipes import RESIZABLE, SUBJECT, Recipe
 from vmc_cli.tokens import Token
 
@@ -184,9 +185,10 @@ def _check_judge(wish: Wish, spec: Spec) -> None:
         return
     if wish.clip_model is None:
         raise UsageError(
-            f"To stop early, a CLIP model must judge what {spec.name} draws.", "Add --clip-model FOLDER."
+            f"To stop early, a CLIP model must judge what {spec.name} draws.",
+            "Add --clip-model, a folder or a name on the hub.",
         )
-    checks.existing("folder", [wish.clip_model])
+    judges.check(wish.clip_model)
 
 
 def _pictures(wish: Wish, paths: Sequence[Path], *, backward: bool) -> list[Path]:

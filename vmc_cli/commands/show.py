@@ -23,7 +23,7 @@ def command(
     preview: Annotated[
         Path | None,
         typer.Option(
-            "--preview", metavar="FILE", help="Write the learned clip, small, to a .gif, .mp4 or .webp."
+            "--preview", metavar="FILE", help="Write the learned clips, small, to a .gif, .mp4 or .webp."
         ),
     ] = None,
     force: options.Force = False,

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
-import transformers
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from transformers import CLIPModel, CLIPProcessor
 
 from vmc_cli.device import choose_device
-from vmc_cli.errors import IncompatibleError
+from vmc_cli.evaluation import judges, pretrained
 
 Frames = NDArray[np.uint8]
 """(F, H, W, 3)."""
@@ -29,22 +27,11 @@ class Likeness:
 
     def __init__(self, folder: Path, device: str | None = None) -> None:
         self._device = choose_device(device)
-        options = {"local_files_only": True, "trust_remote_code": False}
-        transformers.logging.set_verbosity_error()
-        transformers.logging.disable_progress_bar()
-        try:
-            kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-            if kind != "clip":
-                raise IncompatibleError(f"The folder {folder} holds a model of the kind {kind}, not clip.")
-            model, found = CLIPModel.from_pretrained(
-                folder, use_safetensors=True, output_loading_info=True, **options
-            )
-            self._processor = CLIPProcessor.from_pretrained(folder, **options)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise IncompatibleError(f"The folder {folder} does not hold a CLIP model: {error}") from error
-        if missing := sorted(found["missing_keys"]):
-            raise IncompatibleError(f"The CLIP model in {folder} lacks {missing[0]}.")
-        self._model = model.eval().requires_grad_(False).to(self._device)
+        judges.require_clip(folder / judges.CONFIG, str(folder))
+        with pretrained.reading(folder, "CLIP model"):
+            model, _ = pretrained.model(CLIPModel, folder)
+            self._processor = pretrained.processor(CLIPProcessor, folder)
+        self._model = model.to(self._device)
 
     def pictures(self, frames: Frames) -> Tensor:
         """Unit vectors (F, D) of frames."""

@@ -36,6 +36,7 @@ def examined() -> Iterator[Finding]:
     yield from _standing("motions", places.motions)
     yield from _standing("unfinished runs", places.runs)
     yield from _standing("leftovers", places.leftovers)
+    yield from _standing("models that judge", places.judged_by)
     yield from _standing("default backbone", places.default_backbone)
     for spec in places.known_backbones():
         yield from _standing(f"backbone {spec.name}", partial(places.backbone, spec, available))

@@ -14,6 +14,7 @@ from registry.store import Store
 from vmc_cli import backbones
 from vmc_cli.backbones import Spec, cache
 from vmc_cli.backbones.cache import sized
+from vmc_cli.evaluation import judges
 from vmc_cli.health.finding import Finding
 
 LITTLE_SPACE = 1_000_000_000
@@ -81,6 +82,13 @@ def leftovers() -> Iterator[Finding]:
     told += [f"{len(trash)} removed motions in {TRASH} ({sized(thrown)}), for a week"] if trash else []
     facts = {"temporary": len(left), "temporary_bytes": size, "trash": len(trash), "trash_bytes": thrown}
     yield Finding("leftovers", "; ".join(told) or "none", facts=facts)
+
+
+def judged_by() -> Iterator[Finding]:
+    """The models that judge pictures, as far as they were fetched."""
+    fetched = judges.fetched()
+    told = ", ".join(f"{name} ({sized(size)})" for name, size in fetched.items())
+    yield Finding("models that judge", told or "none fetched", facts={"bytes": fetched})
 
 
 def default_backbone() -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from registry.card import Source
 from vmc_cli import device, tokens
 from vmc_cli.backbones.base import Backbone
-from vmc_cli.clip import Clip, joined
+from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta
 from vmc_cli.errors import ClipError, Diverged
 from vmc_cli.motions.generating import reader
@@ -73,12 +73,11 @@ class Footage:
         _require_size(backbone, clips, 1 if pictures else backbone.frames)
         if beside:
             _require_size(backbone, beside, backbone.frames)
-        shown = joined(clips) if pictures else clips[0]
         captions = json.dumps([caption for _, caption in others])
         with device.memory_explained("learn this motion"):
             return cls(
                 latents=[_encoded(backbone, clip) for clip in clips],
-                preview=_small(shown),
+                preview=torch.cat([_small(clip) for clip in clips]),
                 fps=clips[0].fps,
                 sources=tuple(sources),
                 digest=f"{_digest(np.ascontiguousarray(clip.frames) for clip in everything)} {captions}",
@@ -119,7 +118,7 @@ class Footage:
         latents = motion.latents.flip(2)
         return cls(
             latents=[each[None] for each in latents],
-            preview=motion.tensors["preview"].flip(0),
+            preview=torch.cat([torch.from_numpy(each.reversed().frames) for each in motion.previews]),
             fps=motion.card.fps,
             sources=motion.card.sources,
             digest=_digest([latents.numpy()]),

@@ -216,7 +216,7 @@ def file_sizes(backbone: Backbone, recipe: Recipe, clips: int, others: int = 0) 
     looks = paths.size(backbone, recipe.aside, clips * (1 + recipe.augmented) + others)
     subject = recipe.learns == SUBJECT
     noise_and_latents = 0 if subject else 2 * clips * math.prod(backbone.latent_shape)
-    preview = (clips if subject else backbone.frames) * PREVIEW_SIDE**2 * 3
+    preview = clips * (1 if subject else backbone.frames) * PREVIEW_SIDE**2 * 3
     # float16; float32 with two moments each, and the best outcome so far
     state = 4 * (3 * (weights + looks) + weights * recipe.early_stop)
     return 2 * (weights + noise_and_latents) + preview, state

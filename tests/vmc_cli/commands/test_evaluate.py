@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from registry.header import RawTensor
+from registry.store import Store
 from tests.vmc_cli.commands.conftest import Run, draw, parsed
-from tests.vmc_cli.conftest import SIZE, write_tiny_clip
+from tests.vmc_cli.conftest import SIZE, write_tiny_clip, write_tiny_encoder
 
 MEASURES = ("motion_fidelity", "text_alignment", "frame_consistency", "appearance_score", "copy_score")
 
@@ -54,6 +57,74 @@ def test_with_clip_all_is_measured(run: Run, learned: str, made: Path, clip: Pat
     copy = parsed(run("evaluate", clip, *arguments))
     assert copy["copy_score"] == pytest.approx(1, abs=1e-3)
     assert copy["copied"]
+
+
+def test_a_copy_model_gives_the_copy_score_with_clip_and_without(
+    run: Run, learned: str, clip: Path, tmp_path: Path
+) -> None:
+    write_tiny_clip(tmp_path / "clip")
+    write_tiny_encoder(tmp_path / "dino")
+    other = draw(tmp_path / "other", step=3)
+    for picture in other.iterdir():
+        Image.open(picture).rotate(180).save(picture)
+    wish = ("evaluate", clip, other, "--motion", learned, "--prompt", "a cat", "--json")
+    by_clip, by_both, alone = (
+        [json.loads(line) for line in run(*wish, *models).stdout.splitlines()]
+        for models in (
+            ("--clip-model", tmp_path / "clip"),
+            ("--clip-model", tmp_path / "clip", "--copy-model", tmp_path / "dino"),
+            ("--copy-model", tmp_path / "dino", "--copy-threshold", "0.5"),
+        )
+    )
+    assert by_clip[0]["copy_score"] == pytest.approx(1, abs=1e-3)
+    assert by_both[0]["copy_score"] == pytest.approx(1, abs=1e-3)
+    assert by_clip[1]["copy_score"] != pytest.approx(by_both[1]["copy_score"], abs=1e-6)
+    assert by_both[1]["copy_score"] == alone[1]["copy_score"]
+    assert by_both[1]["text_alignment"] == by_clip[1]["text_alignment"]
+    assert alone[1]["reasons"].keys() >= {"text_alignment", "frame_consistency", "appearance_score"}
+    assert "copy_score" not in alone[1]["reasons"]
+    told = [(each[0]["copy_model"], each[0]["copy_threshold"]) for each in (by_clip, by_both, alone)]
+    assert told == [
+        (str(tmp_path / "clip"), 0.9),
+        (str(tmp_path / "dino"), 0.25),
+        (str(tmp_path / "dino"), 0.5),
+    ]
+
+
+def test_a_motion_of_two_clips_is_compared_with_both(
+    *, run: Run, tiny: str, clip: Path, here: Path, store: Store, tmp_path: Path
+) -> None:
+    write_tiny_clip(tmp_path / "clip")
+    down = draw(here / "down")
+    for picture in down.iterdir():
+        Image.open(picture).transpose(Image.Transpose.TRANSPOSE).save(picture)
+    wish = ("learn", clip, down, "--prompt", "a bird is flying", "--backbone", tiny, "--name", "fly")
+    assert run(*wish, "--steps", "1").rc == 0
+    ran = run(
+        *("evaluate", down, "--motion", "fly", "--clip-model", tmp_path / "clip", "--json"),
+        *("--sheet", "both.png"),
+    )
+    found = parsed(ran)
+    across, along = found["motion_fidelities"]
+    assert along > 0.9
+    assert across < 0.5
+    assert found["motion_fidelity"] == pytest.approx((across + along) / 2)
+    assert found["copy_score"] == pytest.approx(1, abs=1e-3)
+    assert found["warnings"] == []
+    with Image.open(here / "both.png") as sheet:
+        three = sheet.height
+    assert "with each learned clip" in run("evaluate", down, "-m", "fly").stdout
+
+    card, tensors = store.load("fly")  # as motions were before
+    first = tensors["preview"]
+    tensors["preview"] = RawTensor("U8", (4, *first.shape[1:]), first.data[: len(first.data) // 2])
+    with store.writing("fly", True) as slot:
+        slot.publish(card, tensors)
+    old = parsed(run("evaluate", down, "--motion", "fly", "--json", "--sheet", "one.png"))
+    assert old["motion_fidelities"] == [pytest.approx(across)]
+    assert "holds 1 of the 2 clips" in old["warnings"][0]
+    with Image.open(here / "one.png") as sheet:
+        assert three == pytest.approx(sheet.height * 3 / 2, abs=2)
 
 
 def test_a_sheet_shows_the_learned_clip_above_the_videos(

@@ -75,7 +75,7 @@ def test_a_wrong_wish_is_one_sentence(
 ) -> None:
     whole = {
         **specimens.tensors(),
-        "preview": RawTensor("U8", (1, 1, 1, 3), b"\1" * 3),
+        "preview": RawTensor("U8", (4, 1, 1, 3), b"\1" * 12),
         "start_noise": RawTensor("F16", (1, 1, 1, 1, 1), b"\1" * 2),
     }
     with store.writing(known, True) as slot:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.vmc_cli.conftest import write_tiny_clip
 from vmc_cli.errors import IncompatibleError
@@ -54,6 +55,25 @@ def test_a_model_is_read_from_a_folder_and_gives_unit_vectors(folder):
     torch.testing.assert_close(pictures.norm(dim=-1), torch.ones(3))
     torch.testing.assert_close(words.norm(), torch.tensor(1.0))
     torch.testing.assert_close(model.pictures(frames[1:2])[0], pictures[1], atol=1e-5, rtol=1e-4)
+
+
+def test_a_folder_may_be_as_the_published_repositories_are(folder, tmp_path):
+    for file in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / file).write_bytes((folder / file).read_bytes())
+    weights = load_file(folder / "model.safetensors")
+    halves = {name: value.half() for name, value in weights.items()}
+    buffer = {"vision_model.embeddings.position_ids": torch.arange(17)[None]}
+    save_file({**halves, **buffer}, tmp_path / "model.fp16.safetensors", metadata={"format": "pt"})
+    mean, std = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
+    old = {"feature_extractor_type": "CLIPFeatureExtractor", "size": 32, "crop_size": 32, "resample": 3}
+    does = {"do_resize": True, "do_center_crop": True, "do_normalize": True}
+    told = {**old, **does, "image_mean": mean, "image_std": std}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(told))
+    (tmp_path / "pytorch_model.bin").write_bytes(b"a pickle")
+    frames = np.random.default_rng(0).integers(0, 255, (2, 40, 56, 3), dtype=np.uint8)
+    one, other = Likeness(tmp_path, "cpu"), Likeness(folder, "cpu")
+    torch.testing.assert_close(one.pictures(frames), other.pictures(frames), atol=1e-2, rtol=0)
+    torch.testing.assert_close(one.words("a cat"), other.words("a cat"), atol=1e-2, rtol=0)
 
 
 @pytest.mark.parametrize("fault", ["nothing", "another kind", "no weights"])

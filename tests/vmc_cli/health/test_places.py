@@ -13,6 +13,8 @@ from registry import files
 from registry.store import Store
 from tests import specimens
 from vmc_cli import backbones, health
+from vmc_cli.backbones import cache
+from vmc_cli.evaluation import judges
 from vmc_cli.health import Finding, machine, places
 
 
@@ -70,6 +72,18 @@ def test_leftovers_and_unfinished_runs_are_told_and_no_fault(store: Store, home:
     assert (runs.facts["runs"], runs.facts["bytes"]) == (["dog_run"], 3)
     assert crashes.facts["count"] == 1
     assert not any(finding.problem for finding in (leftovers, runs, crashes))
+
+
+def test_fetched_judges_are_told_by_the_names_that_remove_them(home: Path) -> None:
+    [nobody] = places.judged_by()
+    assert (nobody.value, nobody.facts) == ("none fetched", {"bytes": {}})
+    weights = cache.folder(judges.origin("some-one/clip-tiny")) / "model.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"12345")
+    cache.record_path(judges.origin("some-one/clip-tiny")).write_text("{}")
+    [found] = places.judged_by()
+    assert found.facts == {"bytes": {"some-one/clip-tiny": 5}}
+    assert found.value == "some-one/clip-tiny (0.0 MB)"
 
 
 @pytest.mark.parametrize("kind", ["file", "locked", "full"])

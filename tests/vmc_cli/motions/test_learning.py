@@ -81,9 +81,12 @@ def test_the_start_noise_is_the_frozen_networks_inversion_of_each_clip(tiny_back
         assert torch.equal(delta.tensors["start_noise"][number : number + 1], inverted.half())
 
 
-def test_the_preview_is_the_first_clip_made_small(tiny_backbone):
-    delta = learned(tiny_backbone, [clip(1), clip(2)])
-    assert np.array_equal(delta.tensors["preview"].numpy(), clip(1).frames)
+def test_the_preview_is_all_clips_made_small(tiny_backbone):
+    clips = [clip(1), clip(2)]
+    delta = learned(tiny_backbone, clips)
+    assert delta.tensors["preview"].shape == (8, 32, 32, 3)
+    for found, given in zip(delta.previews, clips, strict=True):
+        assert np.array_equal(found.frames, given.frames)
     small = footage._small(clip(size=256))
     assert small.shape == (4, 64, 64, 3)
     frame = clip(size=256).frames[2].astype(float)

@@ -56,7 +56,7 @@ def test_the_file_holds_weights_token_and_pictures_and_no_clip(tiny_backbone, do
     assert same(found, dog)
     assert (found.card.kind, found.card.method, found.card.frames) == ("subject", "subject", 1)
     assert found.card.extra == {"token": "X*", "word": "sks"}
-    assert np.array_equal(found.preview.frames, np.concatenate([each.frames for each in PICTURES]))
+    assert np.array_equal(found.previews[0].frames, np.concatenate([each.frames for each in PICTURES]))
     found.adapter(tiny_backbone)
 
 
