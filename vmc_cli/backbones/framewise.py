@@ -108,7 +108,10 @@ class FrameBackbone(Backbone):
         self._text_encoder = text_encoder.eval().requires_grad_(False).to(torch.float32)
         self._tokenizer = tokenizer
         if placement.size(self.network) < available_memory(device):
-            self.network.to(device)
+            try:
+                self.network.to(device)
+            except torch.OutOfMemoryError:  # what is left is in pieces
+                self.network.to("cpu")
         self._scale, self._shift = vae.config.scaling_factor, vae.config.get("shift_factor") or 0.0
 
     @torch.no_grad()

@@ -14,13 +14,15 @@ if TYPE_CHECKING:
 def loaded(spec: Spec, attention: str) -> Backbone:
     """The model, which computes attention as asked; says by what where that is not a matter of course.
 
-    Raises UsageError before anything is loaded when that cannot be, and as `backbones.load` does.
+    Raises UsageError before anything is loaded when that cannot be, OutOfMemory, and as `backbones.load`.
     """
+    from vmc_cli import memory
     from vmc_cli.backbones.attention import chosen
     from vmc_cli.device import choose_device
 
     chosen(attention, choose_device())
-    backbone = backbones.load(spec)
+    with memory.loading(spec):
+        backbone = backbones.load(spec)
     used = backbone.attend_by(attention)
     if attention != "auto" or backbone.device.type != "cpu":
         terminal.say(f"Attention is computed by {used}.")

@@ -83,7 +83,11 @@ def following(
 
     Yields a function of the prompt and of the rest of what `generate` takes. Raises as that does.
     """
-    with device.memory_explained(_TASK), _Changed(backbone, deltas, loras) as changed:
+    peak = partial(_peak, backbone, backbone.spec.course)
+    with (
+        memory.explained(_TASK, memory.usable(backbone), peak, level),
+        _Changed(backbone, deltas, loras) as changed,
+    ):
         try:
             changed.place(offloaded=level == "low")
         except (MemoryError, RuntimeError) as error:
@@ -160,10 +164,11 @@ def _drawn(
             progress=progress,
         )
 
-    def peak(level: str) -> int:
-        return costs.generating(backbone.blueprint, level, guidance=course.guidance).peak
+    return memory.spent(_TASK, asked, backbone, partial(_peak, backbone, course), made)
 
-    return memory.spent(_TASK, asked, backbone, peak, made)
+
+def _peak(backbone: Backbone, course: Course, level: str) -> int:
+    return costs.generating(backbone.blueprint, level, guidance=course.guidance).peak
 
 
 def reader(

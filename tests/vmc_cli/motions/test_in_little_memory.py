@@ -92,6 +92,32 @@ def test_a_level_that_was_asked_for_is_kept_to(tiny_backbone, monkeypatch):
     assert fingerprint(tiny_backbone.network) == before
 
 
+@pytest.mark.parametrize(
+    ("where", "task"),
+    [
+        ("encode", "encode this clip"),
+        ("embed", "learn this motion"),
+        ("predict", "learn this motion"),  # to invert it
+        ("look", "look at the clip with tiny"),
+    ],
+)
+def test_whatever_runs_out_before_learning_says_what_it_takes_and_what_was_free(
+    tiny_backbone, where, task, monkeypatch
+):
+    before = fingerprint(tiny_backbone.network)
+
+    def short(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(tiny_backbone, "decode" if where == "look" else where, short)
+    with pytest.raises(
+        OutOfMemory, match=f"to {task}: it takes 0.0 GiB, and [0-9.]+ GiB were free."
+    ) as caught:
+        motions.reconstruction(tiny_backbone, CLIP) if where == "look" else learned(tiny_backbone)
+    assert caught.value.hint.startswith("Close other programs")
+    assert fingerprint(tiny_backbone.network) == before
+
+
 def test_a_token_is_learned_anew_after_memory_ran_out(tiny_backbone, monkeypatch):
     more = {"recipe": TOKEN, "prompt": "a bird doing the V*", "token": Token("V*", "pll")}
     whole = learned(tiny_backbone, **more)
