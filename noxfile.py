@@ -100,6 +100,7 @@ def bench(session: nox.Session) -> None:
     installed(session)
     session.run("python", "tests/benchmarks/speed.py", *session.posargs)
     session.run("python", "tests/benchmarks/ratio.py")
+    session.run("python", "tests/benchmarks/compiled.py")
 
 
 @nox.session(name="bench-costs")

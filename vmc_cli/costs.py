@@ -88,6 +88,12 @@ def generating(backbone: FrameBackbone, level: str, *, guidance: float = GUIDANC
     return Cost(meter.flops, meter.kernels, _peak(backbone, network, block + meter.peak, _decoding(backbone)))
 
 
+@cache
+def encoding(backbone: FrameBackbone) -> int:
+    """Bytes at the peak while clips are encoded and captions embedded, on a blueprint."""
+    return _peak(backbone, placement.size(backbone.network), 0, _encoding(backbone))
+
+
 def _peak(backbone: FrameBackbone, network: int, step: int, coding: int) -> int:
     """Bytes of the largest stage: to the ``network`` comes what a ``step``, or ``coding`` a frame, takes."""
     text, codec = (placement.size(part) for part in backbone.surroundings)

@@ -1,18 +1,16 @@
-"""What this machine can do: the device, the number format, random numbers, and running out of memory."""
+"""What this machine can do: the device, the number format, random numbers, and how much memory there is."""
 
 from __future__ import annotations
 
 import math
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 import torch
 
-from vmc_cli.errors import OutOfMemory, UsageError
+from vmc_cli.errors import UsageError
 
 MOMENT = 0.1  # seconds that `speed` measures for
 
@@ -76,27 +74,6 @@ def speed(device: torch.device, dtype: torch.dtype) -> float:
 def ran_out(error: Exception) -> bool:
     """Whether there was too little memory. The CPU's allocator has no exception class of its own."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
-
-
-@contextmanager
-def memory_explained(task: str) -> Iterator[None]:
-    """Turn running out of memory inside into `OutOfMemory`; ``task`` says to do what ("learn the motion")."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:
-        if not ran_out(error):
-            raise
-        raise OutOfMemory(f"There is not enough memory to {task}{_free_memory()}.", LESS_MEMORY) from error
-
-
-LESS_MEMORY = "Close other programs that use the device, or choose a smaller backbone."
-
-
-def _free_memory() -> str:
-    if not torch.cuda.is_available():
-        return ""
-    free, total = torch.cuda.mem_get_info()
-    return f" ({free / 2**30:.1f} of {total / 2**30:.1f} GiB were free)"
 
 
 def _available_to_linux() -> float:

@@ -1,19 +1,23 @@
-"""How much memory to spend: the highest level that fits, and the next lower one where that did not."""
+"""How much memory to spend: the highest level that fits, and the next lower one where that did not.
+
+Where it runs out all the same, one sentence says what was needed, what was free, and what would help.
+"""
 
 from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 
 from vmc_cli import terminal
-from vmc_cli.backbones import placement
+from vmc_cli.backbones import Spec, blueprint, placement
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.costs import LEVELS
-from vmc_cli.device import LESS_MEMORY, available_memory, ran_out
+from vmc_cli.device import available_memory, choose_device, compute_dtype, ran_out
 from vmc_cli.errors import OutOfMemory
 
 T = TypeVar("T")
@@ -22,6 +26,7 @@ Peak = Callable[[str], int]
 
 MARGIN = 1.1  # what allocators lose between tensors, and what kernels need for themselves
 PLENTY = 50  # times the weights: a step of learning takes 10 times as much on the largest published clip
+_NO_OPTION = "Close other programs that use the device, or choose a smaller backbone."
 
 
 def highest(peak: Peak, available: float) -> str | None:
@@ -38,13 +43,13 @@ def spent(task: str, asked: str, backbone: Backbone, peak: Peak, attempt: Callab
     Raises:
         OutOfMemory: it ran out at the last level. ``task`` says to do what ("learn this motion").
     """
-    usable = _usable(backbone)
+    free = usable(backbone)
     if asked != "auto":
         levels: tuple[str, ...] = (asked,)
-    elif usable >= PLENTY * placement.size(backbone.network):
+    elif free >= PLENTY * placement.size(backbone.network):
         levels = LEVELS
     else:
-        levels = LEVELS[LEVELS.index(highest(peak, usable) or LEVELS[-1]) :]
+        levels = LEVELS[LEVELS.index(highest(peak, free) or LEVELS[-1]) :]
     for level, lower in zip(levels, (*levels[1:], None), strict=True):
         try:
             return attempt(level)
@@ -52,24 +57,51 @@ def spent(task: str, asked: str, backbone: Backbone, peak: Peak, attempt: Callab
             if not ran_out(error):
                 raise
             if lower is None:
-                raise _explained(task, level, peak, usable) from error
+                raise _told(task, level, peak, free) from error
         _release()  # now that the error, and with it what it held, is gone
         terminal.say(f"There is too little memory at the level {level}: going on at {lower}.")
     raise AssertionError  # there is a last level
 
 
-def _usable(backbone: Backbone) -> float:
-    """Bytes for all of it, the weights included that are on the device already."""
+@contextmanager
+def explained(task: str, free: float, peak: Peak, asked: str = "auto") -> Iterator[None]:
+    """Turn running out of memory inside into `OutOfMemory`, counted at the level ``asked``, else the last.
+
+    ``task`` says to do what ("learn this motion"), ``free`` how many bytes there were for all of it.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+        raise _told(task, LEVELS[-1] if asked == "auto" else asked, peak, free) from error
+
+
+@contextmanager
+def loading(spec: Spec) -> Iterator[None]:
+    """As `explained`, while a model is loaded: its weights are read into the main memory first."""
+
+    def weights(level: str) -> int:
+        device = choose_device()
+        model = blueprint(spec, device, compute_dtype(device))
+        return placement.size(model.network, *model.surroundings)
+
+    with explained(f"load {spec.name}", available_memory(torch.device("cpu")), weights):
+        yield
+
+
+def usable(backbone: Backbone) -> float:
+    """Bytes for all of a task, the weights included that are on the device already."""
     held = placement.size(backbone.network, on=backbone.device)
     return available_memory(backbone.device) + held
 
 
-def _explained(task: str, level: str, peak: Peak, usable: float) -> OutOfMemory:
+def _told(task: str, level: str, peak: Peak, free: float) -> OutOfMemory:
     need, least = peak(level), peak(LEVELS[-1])
-    free = f", and {_gib(usable)} were free" if math.isfinite(usable) else ""
-    message = f"There is not enough memory to {task}: it takes {_gib(need)}{free}."
+    had = f", and {_gib(free)} were free" if math.isfinite(free) else ""
+    message = f"There is not enough memory to {task}: it takes {_gib(need)}{had}."
     saves = f"--memory {LEVELS[-1]} takes {_gib(need - least)} less."
-    return OutOfMemory(message, saves if least < need else LESS_MEMORY)
+    return OutOfMemory(message, saves if least < need else _NO_OPTION)
 
 
 def _gib(size: float) -> str:

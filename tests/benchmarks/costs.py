@@ -11,7 +11,6 @@ import json
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from vmc_cli import adapters, backbones, costs, motions
 from vmc_cli.backbones import Spec, placement
@@ -37,13 +36,13 @@ def counted(spec: Spec) -> dict[str, Any]:
             "learn": recipe.inversion_steps + recipe.steps,
             "generate, each of two": spec.course.steps,
         },
-        "learn": {level: _worded(cost) for level, cost in learn.items()},
-        "learn, as published": _reference(spec) if spec.family == "unet3d" else None,
-        "generate": {level: _worded(cost) for level, cost in generate.items()},
+        "learn": {level: worded(cost) for level, cost in learn.items()},
+        "learn, as published": worded(published(spec)),
+        "generate": {level: worded(cost) for level, cost in generate.items()},
     }
 
 
-def _reference(spec: Spec) -> dict[str, Any]:
+def published(spec: Spec) -> costs.Cost:
     """A step of learning without anything of vmc but its sites and its objective."""
     backbone = backbones.blueprint(spec, CUDA, torch.float32)
     for module in backbone.network.modules():
@@ -58,14 +57,13 @@ def _reference(spec: Spec) -> dict[str, Any]:
         costs.Meter(backbone.device) as meter,
         adapters.trained(backbone.network, sites, None, generator(0)) as trainable,
     ):
-        prediction: Tensor = backbone.network(noisy, torch.zeros(1, device="meta"), told).sample
+        prediction = backbone.predict(noisy, torch.zeros(1, device="meta"), told)
         residual_cosine(prediction, target, 1, weight).backward()
         moments = costs.MOMENTS * sum(parameter.numel() for parameter in trainable.parameters.values())
-    peak = placement.size(backbone.network) + meter.peak + moments
-    return _worded(costs.Cost(meter.flops, meter.kernels, peak))
+    return costs.Cost(meter.flops, meter.kernels, placement.size(backbone.network) + meter.peak + moments)
 
 
-def _worded(cost: costs.Cost) -> dict[str, Any]:
+def worded(cost: costs.Cost) -> dict[str, Any]:
     return {
         "TFLOP": round(cost.flops / 1e12, 2),
         "kernels": cost.kernels,

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.benchmarks.costs import published
 from tests.vmc_cli.conftest import tiny_spec
 from vmc_cli import adapters, backbones, costs, motions
 from vmc_cli.backbones import Spec, placement
@@ -34,6 +35,9 @@ ROWS = {
 # The same at 16 frames of 576x320, at each level: high, medium, low.
 LEARNING = ((28.59, 18.81), (34.26, 7.37), (39.61, 4.96))
 GENERATING = ((28.51, 4.45), (28.51, 3.90), (28.51, 1.72))
+
+# The papers' step of learning, in float32 with full matrices, at the row's own size.
+PUBLISHED = {"zeroscope": (44.12, 54.43), "animatediff": (38.40, 46.25)}
 
 
 def blueprint(spec: Spec) -> FrameBackbone:
@@ -75,6 +79,11 @@ def test_sixteen_frames_are_learned_and_generated_on_small_cards() -> None:
     assert generating[0].peak <= 4.5 * GIB
     full = costs.learning(backbone, VMC.adjusted({"rank": None}), "low")
     assert rounded(full) == near((40.37, 5.78))
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_step_that_the_papers_describe_costs_what_it_did(name: str) -> None:
+    assert rounded(published(backbones.find(name))) == near(PUBLISHED[name])
 
 
 def test_every_row_that_can_be_fetched_is_kept() -> None:

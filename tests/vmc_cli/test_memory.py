@@ -7,13 +7,14 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from vmc_cli import memory, terminal
+from vmc_cli import backbones, memory, terminal
 from vmc_cli.backbones import placement
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.costs import LEVELS
 from vmc_cli.errors import OutOfMemory
 
 GIB = 2**30
+PUBLISHED_TEXT_ENCODER, PUBLISHED_AUTOENCODER = 340_387_840, 83_653_863  # parameters
 PEAKS = {"high": 18 * GIB, "medium": 7 * GIB, "low": 5 * GIB}
 
 
@@ -102,6 +103,45 @@ def test_where_nobody_knows_what_was_free_nothing_is_said_of_it(
     with pytest.raises(OutOfMemory) as caught:
         memory.spent("dance", "low", tiny_backbone, PEAKS.__getitem__, attempt)
     assert caught.value.message == "There is not enough memory to dance: it takes 5.0 GiB."
+
+
+def test_outside_of_the_levels_it_is_the_same_sentence_at_the_least_of_them_or_the_one_asked_for() -> None:
+    found = []
+    for asked in ("auto", "high"):
+        with (
+            pytest.raises(OutOfMemory) as caught,
+            memory.explained("draw a horse", 4 * GIB, PEAKS.__getitem__, asked),
+        ):
+            raise MemoryError
+        found.append((caught.value.message, caught.value.hint))
+    told = "There is not enough memory to draw a horse: it takes {}.0 GiB, and 4.0 GiB were free."
+    assert [message for message, _ in found] == [told.format(5), told.format(18)]
+    assert found[0][1].startswith("Close other programs")
+    assert found[1][1] == "--memory low takes 13.0 GiB less."
+
+
+def test_nothing_is_counted_where_nothing_runs_out_and_other_errors_stay_what_they_are() -> None:
+    def never(level: str) -> int:
+        raise AssertionError
+
+    with pytest.raises(RuntimeError, match="shape"), memory.explained("draw a horse", GIB, never):
+        raise RuntimeError("shape mismatch")
+
+
+def test_a_model_that_does_not_fit_is_told_with_the_size_of_its_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda device: 3.25 * GIB)
+    monkeypatch.setattr(memory, "compute_dtype", lambda device: torch.bfloat16)
+    spec = backbones.find("modelscope")
+    with pytest.raises(OutOfMemory) as caught, memory.loading(spec):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 3 bytes.")
+    sizes = 2 * 1_411_233_860, 4 * (PUBLISHED_TEXT_ENCODER + PUBLISHED_AUTOENCODER)
+    assert caught.value.message == (
+        "There is not enough memory to load modelscope: "
+        f"it takes {sum(sizes) / GIB:.1f} GiB, and 3.2 GiB were free."
+    )
+    assert "smaller backbone" in caught.value.hint
 
 
 def test_other_errors_are_not_tried_again(tiny_backbone: Backbone) -> None:

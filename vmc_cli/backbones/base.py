@@ -231,6 +231,14 @@ class Backbone(ABC):
         For `predict` without gradients. What changes its weights has to be entered, and left, inside.
         """
 
+    @abstractmethod
+    def compiled(self) -> AbstractContextManager[None]:
+        """Compute by code that is made for this network and this machine while inside, which takes a while.
+
+        For `predict` without gradients; to be entered last of all that changes the network. There it raises
+        `IncompatibleError` where no such code can be made.
+        """
+
     @cached_property
     def blueprint(self) -> Any:
         """The same without weights, to count what it costs: see `backbones.blueprint`."""

@@ -20,13 +20,14 @@ from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selectiv
 KINDS = ("none", "selective", "full")
 """What is computed again: nothing; all but convolutions and attention, which take longest; everything."""
 
-_SEGMENTS = (
+LAYERS = (
     ResnetBlock2D,
     TemporalConvLayer,
     Transformer2DModel,
     TransformerTemporalModel,
     AnimateDiffTransformer3D,
 )
+"""What networks are made of many times over; none is in another, and nearly all of the work is in them."""
 
 
 @contextmanager
@@ -41,14 +42,14 @@ def checkpointed(network: nn.Module, kind: str) -> Iterator[None]:
     options: dict[str, Any] = {"use_reentrant": False, "preserve_rng_state": False}  # it draws nothing
     if kind == "selective":
         options["context_fn"] = partial(create_selective_checkpoint_contexts, _policy)
-    segments = [module for module in network.modules() if isinstance(module, _SEGMENTS)]
-    for segment in segments:
-        segment.forward = partial(checkpoint, segment.forward, **options)
+    layers = [module for module in network.modules() if isinstance(module, LAYERS)]
+    for layer in layers:
+        layer.forward = partial(checkpoint, layer.forward, **options)
     try:
         yield
     finally:
-        for segment in segments:
-            del segment.forward
+        for layer in layers:
+            del layer.forward
 
 
 def _policy(context: Any, operator: Any, *args: Any, **kwargs: Any) -> CheckpointPolicy:

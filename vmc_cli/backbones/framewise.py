@@ -13,7 +13,7 @@ from diffusers import AutoencoderDC, AutoencoderKL, AutoencoderTiny
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from vmc_cli.backbones import Spec, attention, placement
+from vmc_cli.backbones import Spec, attention, compiling, placement
 from vmc_cli.backbones.base import Backbone, Schedule, Site
 from vmc_cli.device import available_memory
 from vmc_cli.errors import IncompatibleError
@@ -108,7 +108,10 @@ class FrameBackbone(Backbone):
         self._text_encoder = text_encoder.eval().requires_grad_(False).to(torch.float32)
         self._tokenizer = tokenizer
         if placement.size(self.network) < available_memory(device):
-            self.network.to(device)
+            try:
+                self.network.to(device)
+            except torch.OutOfMemoryError:  # what is left is in pieces
+                self.network.to("cpu")
         self._scale, self._shift = vae.config.scaling_factor, vae.config.get("shift_factor") or 0.0
 
     @torch.no_grad()
@@ -209,6 +212,10 @@ class FrameBackbone(Backbone):
     def offloaded(self) -> AbstractContextManager[None]:
         """See `Backbone.offloaded`."""
         return placement.offloaded(self.network, self.device, self.blocks)
+
+    def compiled(self) -> AbstractContextManager[None]:
+        """See `Backbone.compiled`."""
+        return compiling.compiled(self.network)
 
     @property
     def blocks(self) -> list[nn.Module]:

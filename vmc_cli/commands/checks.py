@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
+import sys
+import sysconfig
 from collections.abc import Iterable
 from pathlib import Path
 
 from vmc_cli.errors import DiskError, ExistsError, NotFoundError, UsageError
 from vmc_cli.recipes import LARGEST_RANK, NOISES
+
+_WITHOUT = "leave out --compile."
 
 
 def existing(what: str, paths: Iterable[Path]) -> None:
@@ -84,6 +89,25 @@ def among(option: str, value: str | None, known: tuple[str, ...]) -> None:
     """Raise UsageError unless `value`, if there is one, is one of `known`."""
     if value is not None and value not in known:
         raise UsageError(f"{option} {value} is not known.", f"Choose one of {', '.join(known)}.")
+
+
+def compiler(attention: str) -> None:
+    """Raise UsageError unless PyTorch finds here what it compiles with, and may compile that attention."""
+    if attention == "xformers":
+        raise UsageError(
+            "What xformers computes cannot be compiled with the rest.", "Leave out --compile, or --attention."
+        )
+    usual = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
+    program = os.environ.get("CXX", usual)
+    if not shutil.which(program):
+        raise UsageError(
+            f"--compile needs a compiler, and there is no {program} here.", f"Install one, or {_WITHOUT}"
+        )
+    if not Path(sysconfig.get_path("include"), "Python.h").is_file():
+        raise UsageError(
+            "--compile needs the headers of Python, and there is no Python.h here.",
+            f"Install them (python3-dev, where there is apt), or {_WITHOUT}",
+        )
 
 
 def noise(chosen: str | None) -> None:

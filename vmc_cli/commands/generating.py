@@ -43,6 +43,7 @@ class Wish:
     strength: options.Strength = 1.0
     memory: options.Memory = "auto"
     attention: options.Attention = "auto"
+    compile: options.Compile = False
     sheet: options.Sheet = None
     force: options.Force = False
 
@@ -74,6 +75,8 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
     checks.noise(wish.noise)
     checks.among("--memory", wish.memory, options.MEMORY)
     checks.among("--attention", wish.attention, options.ATTENTION)
+    if wish.compile:
+        checks.compiler(wish.attention)
     checks.sheet(wish.sheet, force=wish.force)
     named = casting.with_strengths(motions, wish.strength)
     files, others = casting.divided(wish.subject or ())
@@ -104,10 +107,17 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
     casting.warn_if_partial(plan.cast)
     deltas = [(Delta.load(store, name), strength) for name, strength in (*plan.motions, *plan.cast.learned)]
     noise = wish.noise or (deltas[0][0].noise if plan.motions else "random")
-    backbone = loading.loaded(plan.spec, wish.attention)
+    backbone = loading.loaded(plan.spec, wish.attention, to_compile=wish.compile)
+    if wish.compile:
+        terminal.say("The first steps take a minute or more: the network is compiled for those after them.")
     rows = [(each, f"learned: {delta.card.prompt_used}") for delta, _ in deltas for each in delta.previews]
     with motions.following(
-        backbone, deltas, plan.cast.loras, plan.cast.inversions, level=wish.memory
+        backbone,
+        deltas,
+        plan.cast.loras,
+        plan.cast.inversions,
+        level=wish.memory,
+        compiled=wish.compile,
     ) as draw:
 
         def make(video: Video) -> None:
@@ -160,6 +170,8 @@ def _facts(plan: Plan, video: Video, noise: str) -> dict[str, Any]:
         "backbone": plan.spec.name,
         "version": vmc_cli.__version__,
     }
+    if wish.compile:
+        facts["compiled"] = True
     if subjects := plan.cast.worded():
         facts["subjects"] = subjects
     return facts

@@ -230,6 +230,13 @@ Attention = Annotated[
         f"What computes attention: {', '.join(ATTENTION)} (PyTorch's own).",
     ),
 ]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        help="Compile the network for this machine first, which takes a minute or more: for many videos.",
+    ),
+]
 CheckpointEvery = Annotated[
     int,
     typer.Option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from registry.card import Source
-from vmc_cli import device, tokens
+from vmc_cli import costs, memory, tokens
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta
@@ -74,7 +75,7 @@ class Footage:
         if beside:
             _require_size(backbone, beside, backbone.frames)
         captions = json.dumps([caption for _, caption in others])
-        with device.memory_explained("learn this motion"):
+        with _explained(backbone, "encode these pictures" if pictures else "encode this clip"):
             return cls(
                 latents=[_encoded(backbone, clip) for clip in clips],
                 preview=torch.cat([_small(clip) for clip in clips]),
@@ -94,10 +95,11 @@ class Footage:
     def with_motion(self, backbone: Backbone, motion: Delta) -> Footage:
         """The same while ``motion`` acts, learned from in turn with that motion's own clips (V*).
 
-        Raises `NotFoundError` when the motion holds none, and as `Delta.adapter` does.
+        Raises `NotFoundError` when the motion holds none, `OutOfMemory`, and as `Delta.adapter` does.
         """
         motion.adapter(backbone)
-        caption = reader(backbone, [(motion, 1.0)])(motion.card.prompt_used).detach()
+        with _explained(backbone, f"read what {motion.card.name} shows"):
+            caption = reader(backbone, [(motion, 1.0)])(motion.card.prompt_used).detach()
         held = [(each[None], caption) for each in motion.latents]
         return replace(
             self,
@@ -125,6 +127,11 @@ class Footage:
             token=tokens.of(motion.card),
             extra={"reversed": motion.card.name},
         )
+
+
+def _explained(backbone: Backbone, task: str) -> AbstractContextManager[None]:
+    """Running out of memory while clips are encoded and captions embedded, in a sentence with numbers."""
+    return memory.explained(task, memory.usable(backbone), lambda level: costs.encoding(backbone.blueprint))
 
 
 def _require_size(backbone: Backbone, clips: Sequence[Clip], frames: int) -> None:

@@ -43,6 +43,7 @@ def generate(
     negative: str = "",
     seed: int = 0,
     level: str = "auto",
+    compiled: bool = False,
     progress: Watcher | None = None,
 ) -> Clip:
     """A video of ``prompt`` that follows each of ``deltas`` with its strength. Same seed, same pixels.
@@ -53,13 +54,14 @@ def generate(
     It starts from ``noise`` (see `noise.start_noise`; by default what the first motion's method starts from,
     without a motion random), made from the first motion; where that was learned from several clips, the seed
     chooses one. Without a ``course`` it is the backbone's own.
-    ``level`` is that of memory (`costs.LEVELS`), or "auto".
+    ``level`` is that of memory (`costs.LEVELS`), or "auto". With ``compiled`` the first steps take long and
+    those after them less, and pixels differ by rounding (`Backbone.compiled`).
 
     Raises:
         IncompatibleError, Damaged: a motion does not belong to this backbone, or is not whole.
         UsageError, Diverged, OutOfMemory: see there.
     """
-    with following(backbone, deltas, loras, inversions, level=level) as draw:
+    with following(backbone, deltas, loras, inversions, level=level, compiled=compiled) as draw:
         return draw(
             prompt,
             noise=noise,
@@ -78,12 +80,17 @@ def following(
     inversions: Sequence[TextualInversion] = (),
     *,
     level: str = "auto",
+    compiled: bool = False,
 ) -> Iterator[Callable[..., Clip]]:
     """`generate` with these motions, subjects and words, which are put into the network once for many videos.
 
     Yields a function of the prompt and of the rest of what `generate` takes. Raises as that does.
     """
-    with device.memory_explained(_TASK), _Changed(backbone, deltas, loras) as changed:
+    peak = partial(_peak, backbone, backbone.spec.course)
+    with (
+        memory.explained(_TASK, memory.usable(backbone), peak, level),
+        _Changed(backbone, deltas, loras, compiled) as changed,
+    ):
         try:
             changed.place(offloaded=level == "low")
         except (MemoryError, RuntimeError) as error:
@@ -103,8 +110,9 @@ class _Changed:
         backbone: Backbone,
         deltas: Sequence[tuple[Delta, float]],
         loras: Sequence[tuple[Lora, float]],
+        compiled: bool,
     ) -> None:
-        self.backbone, self.deltas, self._loras = backbone, deltas, loras
+        self.backbone, self.deltas, self._loras, self._compiled = backbone, deltas, loras, compiled
         self._stack, self._offloaded, self._entered = ExitStack(), False, False
 
     def __enter__(self) -> _Changed:
@@ -124,6 +132,8 @@ class _Changed:
                 stack.enter_context(self.backbone.offloaded())
             stack.enter_context(worn(self.backbone, self._loras))
             stack.enter_context(attached(self.backbone, self.deltas))
+            if self._compiled:
+                stack.enter_context(self.backbone.compiled())
             self._stack, self._offloaded, self._entered = stack.pop_all(), offloaded, True
 
 
@@ -160,10 +170,11 @@ def _drawn(
             progress=progress,
         )
 
-    def peak(level: str) -> int:
-        return costs.generating(backbone.blueprint, level, guidance=course.guidance).peak
+    return memory.spent(_TASK, asked, backbone, partial(_peak, backbone, course), made)
 
-    return memory.spent(_TASK, asked, backbone, peak, made)
+
+def _peak(backbone: Backbone, course: Course, level: str) -> int:
+    return costs.generating(backbone.blueprint, level, guidance=course.guidance).peak
 
 
 def reader(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from registry.card import Card
-from vmc_cli import __version__, adapters, costs, device, memory, prompts, tokens
+from vmc_cli import __version__, adapters, costs, memory, prompts, tokens
 from vmc_cli.adapters import paths
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.backbones.checkpointing import checkpointed
@@ -89,7 +89,12 @@ def learn(
     beside = [(footage.beside, 1.0)] if footage.beside else []
     judged: dict[str, float] = {}
     task = f"learn this {recipe.learns}"
-    with device.memory_explained(task), attached(backbone, beside):
+
+    def peak(level: str) -> int:
+        clips = len(latents) + len(footage.changed) + len(footage.others)
+        return costs.learning(backbone.blueprint, recipe, level, clips).peak
+
+    with memory.explained(task, memory.usable(backbone), peak, level), attached(backbone, beside):
         embedding = backbone.embed([told])
         inverted, seconds = None, 0.0
         if recipe.inversion_steps:
@@ -141,10 +146,6 @@ def learn(
                     checkpoint=checkpoint,
                     after_step=look,
                 )
-
-        def peak(level: str) -> int:
-            clips = len(latents) + len(footage.changed) + len(footage.others)
-            return costs.learning(backbone.blueprint, recipe, level, clips).peak
 
         try:
             learned = memory.spent(task, level, backbone, peak, learned_at)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from vmc_cli import device
+from vmc_cli import costs, device, memory
 from vmc_cli.backbones.base import CLEAN, Backbone
 from vmc_cli.clip import Clip
 
@@ -19,7 +19,13 @@ def reconstruction(backbone: Backbone, clip: Clip) -> float:
     A codec alone can copy what its network could never draw; so the network must fill in, without a prompt
     and in one step, what noise hides. Raises OutOfMemory.
     """
-    with device.memory_explained(f"look at the clip with {backbone.spec.name}"):
+
+    def peak(level: str) -> int:
+        model = backbone.blueprint
+        return max(costs.encoding(model), costs.generating(model, "high", guidance=1).peak)
+
+    task = f"look at the clip with {backbone.spec.name}"
+    with memory.explained(task, memory.usable(backbone), peak):
         return _reconstruction(backbone, clip)
 
 

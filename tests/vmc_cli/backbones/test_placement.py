@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from diffusers import UNet3DConditionModel
 from torch import nn
 
-from tests.vmc_cli.conftest import fingerprint
+from tests.vmc_cli.conftest import fingerprint, tiny_spec
+from vmc_cli import backbones
 from vmc_cli.backbones import placement
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.device import generator
@@ -119,6 +123,22 @@ def test_what_was_put_back_by_others_meanwhile_stays() -> None:
 def test_a_network_for_which_there_was_no_room_says_so(tiny_backbone: Backbone) -> None:
     with placement.resident(tiny_backbone.network, META), pytest.raises(MemoryError):
         tiny_backbone.predict(torch.zeros(1, *tiny_backbone.latent_shape), 5, tiny_backbone.embed(["a"]))
+
+
+def test_a_network_that_does_not_fit_after_all_is_loaded_and_stays_off_the_device(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, moved = UNet3DConditionModel.to, []
+
+    def short(network: UNet3DConditionModel, place: object) -> UNet3DConditionModel:
+        moved.append(place)
+        if len(moved) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(network, place)
+
+    monkeypatch.setattr(UNet3DConditionModel, "to", short)
+    backbones.load(tiny_spec(tiny_folder), "cpu")
+    assert moved == [torch.device("cpu"), "cpu"]  # to the device, and back
 
 
 def test_sizes_are_those_of_parameters_and_buffers() -> None:

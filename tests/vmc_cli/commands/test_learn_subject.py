@@ -224,10 +224,9 @@ def test_a_token_stops_early_by_clip(
     *, run: Run, tiny: str, clip: Path, here: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from vmc_cli.evaluation import appearance
-    from vmc_cli.motions import stopping
 
     write_tiny_clip(here / "judge")
-    monkeypatch.setattr(stopping, "PREVIEW_STEPS", 1)
+    monkeypatch.setattr("vmc_cli.motions.generating.PREVIEW_STEPS", 1)
     scores = iter([1.0] * 6 + [0.5] * 6 + [0.0] * 6)
     by_clip = appearance.by_clip
     seen = []

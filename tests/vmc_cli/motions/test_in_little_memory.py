@@ -7,10 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from diffusers.models.resnet import TemporalConvLayer
 
 from tests.vmc_cli.conftest import fingerprint
 from tests.vmc_cli.motions.conftest import CAT, CLIP, RECIPE, generated, learned
 from vmc_cli import motions, terminal, training
+from vmc_cli.backbones import compiling
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.costs import LEVELS
 from vmc_cli.course import Course
@@ -92,6 +94,32 @@ def test_a_level_that_was_asked_for_is_kept_to(tiny_backbone, monkeypatch):
     assert fingerprint(tiny_backbone.network) == before
 
 
+@pytest.mark.parametrize(
+    ("where", "task"),
+    [
+        ("encode", "encode this clip"),
+        ("embed", "learn this motion"),
+        ("predict", "learn this motion"),  # to invert it
+        ("look", "look at the clip with tiny"),
+    ],
+)
+def test_whatever_runs_out_before_learning_says_what_it_takes_and_what_was_free(
+    tiny_backbone, where, task, monkeypatch
+):
+    before = fingerprint(tiny_backbone.network)
+
+    def short(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(tiny_backbone, "decode" if where == "look" else where, short)
+    with pytest.raises(
+        OutOfMemory, match=f"to {task}: it takes 0.0 GiB, and [0-9.]+ GiB were free."
+    ) as caught:
+        motions.reconstruction(tiny_backbone, CLIP) if where == "look" else learned(tiny_backbone)
+    assert caught.value.hint.startswith("Close other programs")
+    assert fingerprint(tiny_backbone.network) == before
+
+
 def test_a_token_is_learned_anew_after_memory_ran_out(tiny_backbone, monkeypatch):
     more = {"recipe": TOKEN, "prompt": "a bird doing the V*", "token": Token("V*", "pll")}
     whole = learned(tiny_backbone, **more)
@@ -148,5 +176,27 @@ def test_the_next_video_is_made_although_memory_ran_out_for_the_one_before(
     with motions.following(exact_backbone, [(delta, 1.0)]) as draw:
         made = [draw(CAT, seed=seed, **options).frames for seed in (1, 2)]
     assert all(np.abs(one - other).max() <= 1 for one, other in zip(made, wanted, strict=True))
+    assert "going on at low" in capfd.readouterr().err
+    assert fingerprint(exact_backbone.network) == before
+
+
+def test_a_compiled_video_is_made_although_memory_ran_out(exact_backbone, monkeypatch, capfd):
+    terminal.prepare()
+    monkeypatch.setattr(compiling, "BACKEND", "eager")
+    monkeypatch.setattr(compiling, "LAYERS", (TemporalConvLayer,))
+    delta = learned(exact_backbone)
+    before = fingerprint(exact_backbone.network)
+    wanted = generated(exact_backbone, deltas=[(delta, 1.0)]).astype(int)
+    original, asked = exact_backbone.predict, []
+
+    def short(*arguments):
+        asked.append(arguments)
+        if len(asked) <= 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(*arguments)
+
+    monkeypatch.setattr(exact_backbone, "predict", short)
+    made = generated(exact_backbone, deltas=[(delta, 1.0)], compiled=True).astype(int)
+    assert np.abs(made - wanted).max() <= 1
     assert "going on at low" in capfd.readouterr().err
     assert fingerprint(exact_backbone.network) == before

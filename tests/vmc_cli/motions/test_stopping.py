@@ -25,7 +25,7 @@ RECIPE = RECIPES["token"].adjusted({**NUMBERS, "trains": RECIPES["vmc"].trains, 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(stopping, "PREVIEW_STEPS", 1)
+    monkeypatch.setattr("vmc_cli.motions.generating.PREVIEW_STEPS", 1)
     monkeypatch.setattr(stopping, "SUBJECTS", ("panda", "car"))
     monkeypatch.setattr(stopping, "CHECKS", 5)  # each step
 

@@ -65,7 +65,7 @@ def test_nothing_is_inverted_and_every_video_that_is_shown_meanwhile_is_whole(ti
         raise AssertionError("a picture is inverted")
 
     monkeypatch.setattr(motions.learning, "invert", refused)
-    monkeypatch.setattr(motions.learning, "PREVIEW_STEPS", 1)
+    monkeypatch.setattr(motions.generating, "PREVIEW_STEPS", 1)
     seen = []
     learned(tiny_backbone, preview=Preview(4, lambda done, video: seen.append((done, video.frames.shape))))
     assert seen == [(4, (4, 32, 32, 3))]
@@ -138,7 +138,7 @@ def test_what_is_learned_after_a_motion_is_what_is_added_to_it(exact_backbone):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(motions.learning, "denoised", look)
-        patch.setattr(motions.learning, "PREVIEW_STEPS", 1)
+        patch.setattr(motions.generating, "PREVIEW_STEPS", 1)
         joint = learned(exact_backbone, motion=walk, preview=Preview(4, lambda *_: None))
     with attached(exact_backbone, [(walk, 1.0), (joint, 1.0)]):
         both = predicted(exact_backbone)

@@ -95,7 +95,7 @@ def test_a_checkpoint_of_another_clip_prompt_or_seed_is_refused(tiny_backbone, t
 def test_a_motion_is_the_same_whether_somebody_looks_while_it_is_learned_or_not(
     tiny_backbone, rank, monkeypatch
 ):
-    monkeypatch.setattr(motions.learning, "PREVIEW_STEPS", 2)
+    monkeypatch.setattr(motions.generating, "PREVIEW_STEPS", 2)
     recipe, seen = RECIPE.adjusted({"rank": rank, "steps": 5}), []
     shown = learned(tiny_backbone, recipe=recipe, preview=Preview(2, lambda *sample: seen.append(sample)))
     alone = learned(tiny_backbone, recipe=recipe)
