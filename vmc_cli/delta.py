@@ -175,7 +175,7 @@ class Delta:
             raise self._damaged("its preview is missing or of the wrong size")
         if self.card.kind == SUBJECT:
             return
-        if not len(preview) or len(preview) % self.card.frames:
+        if len(preview) % self.card.frames:
             raise self._damaged(f"its preview has {len(preview)} frames, where a clip has {self.card.frames}")
         noise = self.tensors.get("start_noise", torch.empty(0))
         if not noise.is_floating_point() or noise.ndim != 5 or not len(noise):

@@ -73,7 +73,6 @@ def test_a_motion_survives_the_store_to_the_bit(delta, tmp_path):
         ("preview", None),
         ("preview", torch.zeros(4, 8, 8, 3)),
         ("preview", torch.zeros(6, 8, 8, 3, dtype=torch.uint8)),
-        ("preview", torch.zeros(0, 8, 8, 3, dtype=torch.uint8)),
         ("preview", torch.zeros(4, 8, 8, dtype=torch.uint8)),
         ("preview", torch.zeros(4, 8, 8, 1, dtype=torch.uint8)),
         ("start_noise", None),
