@@ -64,8 +64,8 @@ def predicted(backbone: Backbone, t: int = 500, videos: int = 1) -> Tensor:
     return backbone.predict(latents.expand(videos, -1, -1, -1, -1), t, told.expand(videos, -1, -1))
 
 
-def close(one: Tensor, other: Tensor) -> bool:
-    return bool((one - other).abs().max() < 0.01 * other.abs().max())
+def close(one: Tensor, other: Tensor, part: float = 0.01) -> bool:
+    return bool((one - other).abs().max() < part * other.abs().max())
 
 
 def traces() -> int:
@@ -170,5 +170,5 @@ def test_code_comes_of_it_and_lies_in_the_cache(
     with loaded.compiled():
         found = [predicted(loaded) for _ in range(2)]
     assert torch.equal(*found)
-    assert close(found[0], plain)
+    assert close(found[0], plain, 0.04)  # fused code rounds to bfloat16 (2^-8) elsewhere, and less often
     assert list((tmp_path / "cache" / "compiled").rglob("*.so"))
