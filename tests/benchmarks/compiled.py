@@ -1,7 +1,7 @@
 """What --compile costs and gives on the embedded model and this machine: its warm-up, and steps in turns.
 
-What was compiled is kept in TORCHINDUCTOR_CACHE_DIR: with that in a new folder the first run tells the
-warm-up of the first command ever, the second run that of all later ones.
+What was compiled is kept: with VMC_HOME a new folder the first run tells the warm-up of the first command
+ever, the second run that of all later ones.
 """
 
 from __future__ import annotations

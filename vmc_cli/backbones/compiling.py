@@ -48,14 +48,14 @@ def compiled(network: nn.Module) -> Iterator[None]:
 @contextmanager
 def _kept() -> Iterator[None]:
     """Keep what is made where vmc keeps all else: PyTorch's place is one that other users may write to."""
-    if _PLACE in os.environ:
-        yield
-        return
+    before = os.environ.get(_PLACE)  # PyTorch itself writes its own choice there
     os.environ[_PLACE] = str(home.cache_dir() / "compiled")
     try:
         yield
     finally:
         del os.environ[_PLACE]
+        if before is not None:
+            os.environ[_PLACE] = before
 
 
 def _called(forward: Callable[..., Tensor], *inputs: Any, **named: Any) -> Tensor:
