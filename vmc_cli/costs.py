@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
@@ -16,8 +17,10 @@ from torch.utils.flop_counter import flop_registry
 
 from vmc_cli import adapters
 from vmc_cli.backbones import placement
+from vmc_cli.backbones.base import Backbone
 from vmc_cli.backbones.checkpointing import checkpointed
 from vmc_cli.backbones.framewise import FrameBackbone
+from vmc_cli.backbones.quantizing import in_bytes
 from vmc_cli.course import GUIDANCE
 from vmc_cli.device import generator as seeded
 from vmc_cli.recipes import Recipe
@@ -30,8 +33,16 @@ gradients; only what takes long to compute again; only what enters a layer. When
 negative prompt are computed together; one after the other; and but one block of the network is on the device.
 """
 
-CHECKPOINTING: Mapping[str, str] = MappingProxyType({"high": "none", "medium": "selective", "low": "full"})
+IN_BYTES = "int8"
+"""A level for learning alone, below the others: as low, and the frozen weights are held in 8 bits. What is
+learned differs by more than rounding, so it has to be asked for."""
+
+CHECKPOINTING: Mapping[str, str] = MappingProxyType(
+    {"high": "none", "medium": "selective", "low": "full", IN_BYTES: "full"}
+)
 """Level -> kind of `checkpointing.checkpointed`."""
+
+LEARNING_LEVELS = (*LEVELS, IN_BYTES)
 
 MOMENTS = 2 * 4  # bytes that the optimiser keeps for each parameter
 
@@ -54,24 +65,33 @@ def learning(backbone: FrameBackbone, recipe: Recipe, level: str, clips: int = 1
     clip, embedding = _clip(backbone), _embedding(backbone)
     generator = seeded(0)
     adapter = adapters.place(backbone, recipe.adaptation)
-    with (
-        Meter(backbone.device) as meter,
-        adapter.trained(generator) as trainable,
-        checkpointed(backbone.network, CHECKPOINTING[level]),
-    ):
-        paths = adapters.Paths(backbone, recipe.aside, clips, generator)
-        examples = [(clip, lambda: embedding)]
-        Lesson(backbone, examples, recipe, trainable, paths, generator, Tensor.backward).learn(0)
-        parameters = [*trainable.parameters.values(), *paths.parameters.values()]
-        moments = MOMENTS * sum(parameter.numel() for parameter in parameters)
+    with held(backbone, recipe, level):
+        network = placement.size(backbone.network)
+        with (
+            Meter(backbone.device) as meter,
+            adapter.trained(generator) as trainable,
+            checkpointed(backbone.network, CHECKPOINTING[level]),
+        ):
+            paths = adapters.Paths(backbone, recipe.aside, clips, generator)
+            examples = [(clip, lambda: embedding)]
+            Lesson(backbone, examples, recipe, trainable, paths, generator, Tensor.backward).learn(0)
+            parameters = [*trainable.parameters.values(), *paths.parameters.values()]
+            moments = MOMENTS * sum(parameter.numel() for parameter in parameters)
+    if level == IN_BYTES and _on_cpu(backbone):
+        network += placement.size(backbone.network)  # which waits there
     step = meter.peak + moments
     if recipe.trains_token and not _on_cpu(backbone):
         step += placement.size(backbone.surroundings[0])
-    return Cost(
-        meter.flops,
-        meter.kernels,
-        _peak(backbone, placement.size(backbone.network), step, _encoding(backbone)),
-    )
+    peak = max(_peak(backbone, network, step, 0), encoding(backbone))
+    return Cost(meter.flops, meter.kernels, peak)
+
+
+def held(backbone: Backbone, recipe: Recipe, level: str) -> AbstractContextManager[None]:
+    """Hold what ``recipe`` leaves frozen as learning at that ``level`` does, while inside."""
+    if level != IN_BYTES:
+        return nullcontext()
+    sites = [*adapters.place(backbone, recipe.adaptation).sites, *backbone.sites_for(recipe.aside)]
+    return in_bytes(backbone.network, backbone.device, {site.layer for site in sites})
 
 
 @cache

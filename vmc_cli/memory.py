@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -29,19 +29,28 @@ PLENTY = 50  # times the weights: a step of learning takes 10 times as much on t
 _NO_OPTION = "Close other programs that use the device, or choose a smaller backbone."
 
 
-def highest(peak: Peak, available: float) -> str | None:
-    """The highest level that fits into so many bytes; None where none does."""
-    return next((level for level in LEVELS if peak(level) * MARGIN <= available), None)
+def highest(peak: Peak, available: float, levels: Sequence[str] = LEVELS) -> str | None:
+    """The first of the ``levels`` that fits into so many bytes; None where none does."""
+    return next((level for level in levels if peak(level) * MARGIN <= available), None)
 
 
-def spent(task: str, asked: str, backbone: Backbone, peak: Peak, attempt: Callable[[str], T]) -> T:
+def spent(
+    task: str,
+    asked: str,
+    backbone: Backbone,
+    peak: Peak,
+    attempt: Callable[[str], T],
+    *,
+    below: Sequence[str] = (),
+) -> T:
     """What ``attempt`` returns at the level ``asked``.
 
     "auto" is the highest that fits; where memory runs out all the same, the next lower one is tried. Nothing
     is counted where there is memory in plenty.
 
     Raises:
-        OutOfMemory: it ran out at the last level. ``task`` says to do what ("learn this motion").
+        OutOfMemory: it ran out at the last level. ``task`` says to do what ("learn this motion"), ``below``
+            names more levels that can be asked for.
     """
     free = usable(backbone)
     if asked != "auto":
@@ -57,24 +66,26 @@ def spent(task: str, asked: str, backbone: Backbone, peak: Peak, attempt: Callab
             if not ran_out(error):
                 raise
             if lower is None:
-                raise _told(task, level, peak, free) from error
+                raise _told(task, level, peak, free, below) from error
         _release()  # now that the error, and with it what it held, is gone
         terminal.say(f"There is too little memory at the level {level}: going on at {lower}.")
     raise AssertionError  # there is a last level
 
 
 @contextmanager
-def explained(task: str, free: float, peak: Peak, asked: str = "auto") -> Iterator[None]:
+def explained(
+    task: str, free: float, peak: Peak, asked: str = "auto", *, below: Sequence[str] = ()
+) -> Iterator[None]:
     """Turn running out of memory inside into `OutOfMemory`, counted at the level ``asked``, else the last.
 
-    ``task`` says to do what ("learn this motion"), ``free`` how many bytes there were for all of it.
+    ``task`` and ``below`` are as for `spent`, ``free`` how many bytes there were for all of it.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not ran_out(error):
             raise
-        raise _told(task, LEVELS[-1] if asked == "auto" else asked, peak, free) from error
+        raise _told(task, LEVELS[-1] if asked == "auto" else asked, peak, free, below) from error
 
 
 @contextmanager
@@ -96,12 +107,15 @@ def usable(backbone: Backbone) -> float:
     return available_memory(backbone.device) + held
 
 
-def _told(task: str, level: str, peak: Peak, free: float) -> OutOfMemory:
-    need, least = peak(level), peak(LEVELS[-1])
+def _told(task: str, level: str, peak: Peak, free: float, below: Sequence[str]) -> OutOfMemory:
+    need = peak(level)
     had = f", and {_gib(free)} were free" if math.isfinite(free) else ""
     message = f"There is not enough memory to {task}: it takes {_gib(need)}{had}."
-    saves = f"--memory {LEVELS[-1]} takes {_gib(need - least)} less."
-    return OutOfMemory(message, saves if least < need else _NO_OPTION)
+    less = [each for each in (LEVELS[-1], *below) if peak(each) < need]
+    if not less:
+        return OutOfMemory(message, _NO_OPTION)
+    best = highest(peak, free, less) or min(less, key=peak)
+    return OutOfMemory(message, f"--memory {best} takes {_gib(need - peak(best))} less.")
 
 
 def _gib(size: float) -> str:

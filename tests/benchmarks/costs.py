@@ -26,7 +26,7 @@ def counted(spec: Spec) -> dict[str, Any]:
     """Of learning by the method vmc, and of generating, in bfloat16 on a GPU."""
     backbone = backbones.blueprint(spec, CUDA, torch.bfloat16)
     recipe = RECIPES["vmc"].adjusted(spec.recipes.get("vmc", {}))
-    learn = {level: costs.learning(backbone, recipe, level) for level in costs.LEVELS}
+    learn = {level: costs.learning(backbone, recipe, level) for level in costs.LEARNING_LEVELS}
     generate = {level: costs.generating(backbone, level) for level in costs.LEVELS}
     return {
         "frames": f"{spec.frames} of {spec.width}x{spec.height}",

@@ -95,6 +95,23 @@ def test_a_level_that_was_asked_for_is_the_only_one_and_the_sentence_says_what_w
     assert caught.value.code == 9
 
 
+def test_a_level_that_only_goes_by_its_name_is_told_where_no_other_would_do(
+    tiny_backbone: Backbone, free: Callable[[float], None]
+) -> None:
+    peaks = {**PEAKS, "int8": 4 * GIB}
+    for gib, asked, hint in (
+        (5, "low", "--memory int8 takes 1.0 GiB less."),
+        (5, "auto", "--memory int8 takes 1.0 GiB less."),
+        (6, "high", "--memory low takes 13.0 GiB less."),
+        (5, "high", "--memory int8 takes 14.0 GiB less."),
+    ):
+        free(gib)
+        _, attempt = run_out(3)
+        with pytest.raises(OutOfMemory) as caught:
+            memory.spent("dance", asked, tiny_backbone, peaks.__getitem__, attempt, below=["int8"])
+        assert caught.value.hint == hint
+
+
 def test_where_nobody_knows_what_was_free_nothing_is_said_of_it(
     tiny_backbone: Backbone, free: Callable[[float], None]
 ) -> None:

@@ -19,6 +19,9 @@ DEFAULT_BACKBONE = "sprites"
 MEMORY = ("auto", "low", "medium", "high")
 """How much memory may be spent; `costs.LEVELS` says on what."""
 
+LEARNING_MEMORY = ("auto", "int8", *MEMORY[1:])
+"""The same for learning, with `costs.IN_BYTES`."""
+
 ATTENTION = ("auto", "xformers", "sdpa")
 """What attention is computed by: `attention.chosen`."""
 
@@ -220,6 +223,16 @@ DryRun = Annotated[
 Memory = Annotated[
     str,
     _one_of(MEMORY, "--memory", "LEVEL", f"How much memory to spend: {', '.join(MEMORY)}. Less is slower."),
+]
+LearningMemory = Annotated[
+    str,
+    _one_of(
+        LEARNING_MEMORY,
+        "--memory",
+        "LEVEL",
+        f"How much memory to spend: {', '.join(LEARNING_MEMORY)}. Less is slower; int8 holds what is frozen "
+        "in 8 bits, for the smallest GPUs.",
+    ),
 ]
 Attention = Annotated[
     str,

@@ -49,7 +49,7 @@ class Wish:
     replace: options.Replace = False
     checkpoint_every: options.CheckpointEvery = Checkpoint.every
     resume: options.Resume = False
-    memory: options.Memory = "auto"
+    memory: options.LearningMemory = "auto"
     attention: options.Attention = "auto"
     sheet: options.Sheet = None
     preview_every: options.PreviewEvery = None
@@ -111,7 +111,7 @@ def planned(
     prompt = checks.worded("prompt", prompt)
     checks.finite("--learning-rate", wish.learning_rate, above=0)
     checks.finite("--sample-fps", wish.sample_fps, above=0)
-    checks.among("--memory", wish.memory, options.MEMORY)
+    checks.among("--memory", wish.memory, options.LEARNING_MEMORY)
     checks.among("--attention", wish.attention, options.ATTENTION)
     checks.sheet(wish.sheet, force=wish.replace)
     part = checks.trimmed(wish.trim)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from vmc_cli import adapters, backbones, memory
 from vmc_cli.backbones import Spec
-from vmc_cli.costs import LEVELS, Cost, generating, learning
+from vmc_cli.costs import LEARNING_LEVELS, LEVELS, Cost, generating, learning
 from vmc_cli.course import Course
 from vmc_cli.device import available_memory, choose_device, compute_dtype, speed
 from vmc_cli.motions.learning import file_sizes
@@ -82,11 +82,9 @@ def of_learning(spec: Spec, recipe: Recipe, clips: int, others: int = 0, *, aske
     file_bytes, _ = file_sizes(backbone, recipe, clips, others)
     every = clips * (1 + recipe.augmented) + others
 
-    def cost(level: str) -> Cost:
-        return learning(backbone, recipe, level, every)
-
+    found = {level: learning(backbone, recipe, level, every) for level in LEARNING_LEVELS}
     inversion = clips * recipe.inversion_steps * generating(backbone, "high", guidance=1).flops
-    return _estimate(backbone, [recipe], file_bytes, cost, asked, recipe.steps, inversion)
+    return _estimate(backbone, [recipe], file_bytes, found, asked, recipe.steps, inversion)
 
 
 def of_generating(
@@ -100,12 +98,10 @@ def of_generating(
     """What a video takes that follows motions learned by ``recipes``, whose files have so many bytes."""
     backbone, course = _blueprint(spec), course or spec.course
 
-    def cost(level: str) -> Cost:
-        return generating(backbone, level, guidance=course.guidance)
-
+    found = {level: generating(backbone, level, guidance=course.guidance) for level in LEVELS}
     unguided = round(course.steps * course.guide_until)
     rest = unguided * generating(backbone, "high", guidance=1).flops
-    return _estimate(backbone, recipes, file_bytes, cost, asked, course.steps - unguided, rest)
+    return _estimate(backbone, recipes, file_bytes, found, asked, course.steps - unguided, rest)
 
 
 def _blueprint(spec: Spec) -> Any:
@@ -121,7 +117,7 @@ def _estimate(  # noqa: PLR0917
     backbone: Any,
     recipes: Sequence[Recipe],
     file_bytes: int,
-    cost: Callable[[str], Cost],
+    costs: Mapping[str, Cost],
     asked: str,
     steps: int,
     surrounding: int = 0,
@@ -133,7 +129,7 @@ def _estimate(  # noqa: PLR0917
         trained_parameters=sum(map(math.prod, shapes)),
         trained_layers=sum(len(adapter.sites) for adapter in placed),
         file_bytes=file_bytes,
-        costs={level: cost(level) for level in LEVELS},
+        costs=costs,
         steps=steps,
         surrounding=surrounding,
         speed=speed(backbone.stands_on, compute_dtype(backbone.stands_on)),

@@ -71,8 +71,8 @@ def learn(
     The prompt is made appearance-invariant unless ``keep_prompt`` or the recipe says otherwise; the model is
     told the footage's token in it as its word. Nothing is stored but checkpoints; the caller saves the delta
     and then clears them. The motion is the same with ``preview`` and without, and at each ``level`` of memory
-    (`costs.LEVELS`; "auto" is the highest that fits) but for rounding. ``looks`` judge where the recipe stops
-    early.
+    (`costs.LEVELS`; "auto" is the highest that fits) but for rounding; not so at `costs.IN_BYTES`, which the
+    card then tells. ``looks`` judge where the recipe stops early.
 
     Raises:
         UsageError: the model cannot be judged by ``looks``.
@@ -81,11 +81,13 @@ def learn(
     used = prompts.invariant(prompt) if recipe.invariant_prompt and not keep_prompt else prompt
     latents, token = footage.latents, footage.token
     told = tokens.spoken(used, [token] if token else [])
+    frozen = {"frozen": costs.IN_BYTES} if level == costs.IN_BYTES else {}
     if checkpoint:
         if not checkpoint.resume:
             checkpoint.clear()
         # What lies there from now on belongs to this run.
-        checkpoint = replace(checkpoint, about=f"{footage.digest} {json.dumps(told)}", resume=True)
+        about = f"{footage.digest} {json.dumps([told, *frozen.values()])}"
+        checkpoint = replace(checkpoint, about=about, resume=True)
     beside = [(footage.beside, 1.0)] if footage.beside else []
     judged: dict[str, float] = {}
     task = f"learn this {recipe.learns}"
@@ -94,7 +96,11 @@ def learn(
         clips = len(latents) + len(footage.changed) + len(footage.others)
         return costs.learning(backbone.blueprint, recipe, level, clips).peak
 
-    with memory.explained(task, memory.usable(backbone), peak, level), attached(backbone, beside):
+    with (
+        memory.explained(task, memory.usable(backbone), peak, level, below=[costs.IN_BYTES]),
+        attached(backbone, beside),
+        costs.held(backbone, recipe, level),
+    ):
         embedding = backbone.embed([told])
         inverted, seconds = None, 0.0
         if recipe.inversion_steps:
@@ -148,7 +154,7 @@ def learn(
                 )
 
         try:
-            learned = memory.spent(task, level, backbone, peak, learned_at)
+            learned = memory.spent(task, level, backbone, peak, learned_at, below=[costs.IN_BYTES])
         except Enough as enough:
             learned, judged = enough.outcome, {"appearance_score": round(enough.score, 4)}
     card = Card(
@@ -171,7 +177,7 @@ def learn(
         loss=learned.loss,
         steps=learned.steps,
         kind=recipe.learns,
-        extra={**footage.extra, **judged, **(token.extra() if token else {})},
+        extra={**footage.extra, **judged, **frozen, **(token.extra() if token else {})},
     )
     weights = {key: value.half() for key, value in learned.tensors.items()}
     kept = {}

@@ -45,7 +45,7 @@ def test_zeroscope_is_counted_without_its_weights(run: Run, here: Path, machine:
     assert found["trained_parameters"] == 74_342_400
     assert found["trained_layers"] == 96
     assert found["file_bytes"] == pytest.approx(2 * 74_342_400, rel=0.01)
-    assert list(found["memory_gib"]) == ["high", "medium", "low"]
+    assert list(found["memory_gib"]) == ["high", "medium", "low", "int8"]
     assert (found["memory"], found["fits"]) == ("low", True)
     assert not (here.parent / "home").exists()
 
@@ -165,6 +165,14 @@ def test_what_computes_attention_is_said_once_where_it_was_asked_for(run: Run, t
     assert ran.stderr.count("Attention is computed by PyTorch") == 1
     ran = run("generate", "a duck", "--backbone", tiny, "--steps", "1")
     assert "Attention" not in ran.stderr
+
+
+def test_frozen_weights_in_8_bits_are_for_learning(run: Run, tiny: str, clip: Path) -> None:
+    ran = run("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "1", "--memory", "int8")
+    assert ran.rc == 0, ran.stderr
+    assert "int8" in run("show", "seagull_walk").stdout
+    ran = run("generate", "a duck", "--backbone", tiny, "--memory", "int8")
+    assert (ran.rc, ran.stdout) == (2, "")
 
 
 @pytest.mark.parametrize("level", ["low", "medium", "high"])

@@ -14,9 +14,9 @@ from tests.vmc_cli.motions.conftest import CAT, CLIP, RECIPE, generated, learned
 from vmc_cli import motions, terminal, training
 from vmc_cli.backbones import compiling
 from vmc_cli.checkpoints import Checkpoint
-from vmc_cli.costs import LEVELS
+from vmc_cli.costs import IN_BYTES, LEVELS
 from vmc_cli.course import Course
-from vmc_cli.errors import OutOfMemory
+from vmc_cli.errors import IncompatibleError, OutOfMemory
 from vmc_cli.motions import generating
 from vmc_cli.recipes import RECIPES
 from vmc_cli.tokens import Token
@@ -56,6 +56,29 @@ def same(one, other):
 def test_a_motion_is_the_same_at_each_level(tiny_backbone, recipe, more):
     first, *others = [learned(tiny_backbone, recipe=recipe, level=level, **more) for level in LEVELS]
     assert all(same(first, other) for other in others)
+
+
+@pytest.mark.parametrize("method", ["vmc", "inversion", "director"])
+def test_a_motion_learned_beside_8_bits_says_so_and_is_nearly_the_same(tiny_backbone, method, tmp_path):
+    before = fingerprint(tiny_backbone.network)
+    recipe = RECIPES[method].adjusted(SMALL)
+    checkpoint = Checkpoint(tmp_path / "walk", every=1)
+    plain = learned(tiny_backbone, recipe=recipe, level="low", checkpoint=checkpoint)
+    with pytest.raises(IncompatibleError, match="unfinished"):
+        learned(
+            tiny_backbone,
+            recipe=recipe,
+            level=IN_BYTES,
+            checkpoint=dataclasses.replace(checkpoint, resume=True),
+        )
+    held = learned(tiny_backbone, recipe=recipe, level=IN_BYTES)
+    assert fingerprint(tiny_backbone.network) == before
+    assert (plain.card.extra.get("frozen"), held.card.extra["frozen"]) == (None, "int8")
+    assert not same(plain, held)
+    assert same(held, learned(tiny_backbone, recipe=recipe, level=IN_BYTES))
+    noise, other = (each.tensors["start_noise"].float() for each in (plain, held))
+    assert torch.cosine_similarity(noise.flatten(), other.flatten(), dim=0) > 0.99
+    assert generated(tiny_backbone, deltas=[(held, 1.0)]).shape == generated(tiny_backbone).shape
 
 
 def test_a_video_is_the_same_at_each_level_but_for_rounding(exact_backbone):
