@@ -99,7 +99,9 @@ ROWS: tuple[Spec, ...] = (
         licence="Apache-2.0",
         summary="small sprites on painted places, made for learning motions on a laptop; comes with vmc",
         advice="sprites draws emoji-like things only: for real footage choose another backbone.",
-        recipes=MappingProxyType({"vmc": {"learning_rate": 5e-4, "rank": 16, "steps": 200}}),
+        recipes=MappingProxyType(
+            {"vmc": {"learning_rate": 5e-4, "rank": 16, "steps": 200, "noise": "inverted"}}
+        ),
         # Without fresh noise its small errors add up to shapes that nobody can name.
         course=Course(guidance=5.0, eta=1.0),
         reconstruction_floor=22.8,  # its own world lies at 23 to 30 dB, real footage mostly at 16 to 22
