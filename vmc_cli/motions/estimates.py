@@ -10,7 +10,7 @@ from typing import Any
 
 from vmc_cli import adapters, backbones, memory
 from vmc_cli.backbones import Spec
-from vmc_cli.costs import LEARNING_LEVELS, LEVELS, Cost, generating, learning
+from vmc_cli.costs import IN_BYTES, LEARNING_LEVELS, LEVELS, Cost, generating, learning
 from vmc_cli.course import Course
 from vmc_cli.device import available_memory, choose_device, compute_dtype, speed
 from vmc_cli.motions.learning import file_sizes
@@ -82,7 +82,8 @@ def of_learning(spec: Spec, recipe: Recipe, clips: int, others: int = 0, *, aske
     file_bytes, _ = file_sizes(backbone, recipe, clips, others)
     every = clips * (1 + recipe.augmented) + others
 
-    found = {level: learning(backbone, recipe, level, every) for level in LEARNING_LEVELS}
+    levels = LEARNING_LEVELS if asked == IN_BYTES else LEVELS  # it takes as long to count as the others
+    found = {level: learning(backbone, recipe, level, every) for level in levels}
     inversion = clips * recipe.inversion_steps * generating(backbone, "high", guidance=1).flops
     return _estimate(backbone, [recipe], file_bytes, found, asked, recipe.steps, inversion)
 

@@ -37,16 +37,18 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_zeroscope_is_counted_without_its_weights(run: Run, here: Path, machine: None) -> None:
     clip = draw(here / "clip", frames=24, step=1)
-    found = parsed(
-        run("learn", clip, *SEAGULL, "--backbone", "zeroscope", "--rank", "full", "--dry-run", "--json")
-    )
+    asked = ("learn", clip, *SEAGULL, "--backbone", "zeroscope", "--dry-run", "--json")
+    found = parsed(run(*asked, "--rank", "full"))
     assert found.keys() >= KEYS
     assert found["parameters"] == 1_411_233_860
     assert found["trained_parameters"] == 74_342_400
     assert found["trained_layers"] == 96
     assert found["file_bytes"] == pytest.approx(2 * 74_342_400, rel=0.01)
-    assert list(found["memory_gib"]) == ["high", "medium", "low", "int8"]
+    assert list(found["memory_gib"]) == ["high", "medium", "low"]
     assert (found["memory"], found["fits"]) == ("low", True)
+    held = parsed(run(*asked, "--memory", "int8"))
+    assert (held["memory"], held["fits"]) == ("int8", True)
+    assert held["memory_gib"]["int8"] < held["memory_gib"]["low"]
     assert not (here.parent / "home").exists()
 
 
