@@ -50,6 +50,11 @@ def _one_of(known: Sequence[str], option: str, metavar: str, told: str) -> Any:
     return typer.Option(option, metavar=metavar, autocompletion=lambda: list(known), help=told)
 
 
+def _memory(levels: Sequence[str], more: str = "") -> Any:
+    told = f"How much memory to spend: {', '.join(levels)}. Less is slower{more}."
+    return _one_of(levels, "--memory", "LEVEL", told)
+
+
 def _noise(default: str) -> Any:
     told = f"What to start from: {', '.join(recipes.NOISES)}.{default}"
     return _one_of(recipes.NOISES, "--noise", "KIND", told)
@@ -220,19 +225,9 @@ DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Say what would be done, and what it takes; load and write nothing."),
 ]
-Memory = Annotated[
-    str,
-    _one_of(MEMORY, "--memory", "LEVEL", f"How much memory to spend: {', '.join(MEMORY)}. Less is slower."),
-]
+Memory = Annotated[str, _memory(MEMORY)]
 LearningMemory = Annotated[
-    str,
-    _one_of(
-        LEARNING_MEMORY,
-        "--memory",
-        "LEVEL",
-        f"How much memory to spend: {', '.join(LEARNING_MEMORY)}. Less is slower; int8 holds what is frozen "
-        "in 8 bits, for the smallest GPUs.",
-    ),
+    str, _memory(LEARNING_MEMORY, "; int8 holds what is frozen in 8 bits, for the smallest GPUs")
 ]
 Attention = Annotated[
     str,

@@ -86,7 +86,7 @@ def learn(
         if not checkpoint.resume:
             checkpoint.clear()
         # What lies there from now on belongs to this run.
-        about = f"{footage.digest} {json.dumps([told, *frozen.values()])}"
+        about = " ".join([footage.digest, json.dumps(told), *frozen.values()])
         checkpoint = replace(checkpoint, about=about, resume=True)
     beside = [(footage.beside, 1.0)] if footage.beside else []
     judged: dict[str, float] = {}
