@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from registry import files
 from registry.header import RawTensor
 from registry.store import Store
+from tests.counting import counted
 from tests.specimens import CARD
+
+CALLS = 400
+"""For each; some 290 are made, and a thousand motions take 0.2 s on a laptop."""
 
 
 def fill(root: Path, count: int, weights: int) -> None:
@@ -24,14 +27,11 @@ def fill(root: Path, count: int, weights: int) -> None:
         (root / f"m{number}.safetensors").write_bytes(content)
 
 
-def test_a_thousand_motions_are_listed_in_well_under_half_a_second(store: Store) -> None:
-    fill(store.root, 1000, weights=256)
-    times = []
-    for _ in range(5):
-        start = time.process_time()  # other processes may be at work
-        assert len(store.entries()) == 1000
-        times.append(time.process_time() - start)
-    assert min(times) < 0.4
+def test_a_motion_is_listed_with_few_calls_however_large_it_is(store: Store) -> None:
+    fill(store.root, 100, weights=256)
+    with counted() as calls:
+        assert len(store.entries()) == 100
+    assert calls[0] < 100 * CALLS
 
 
 def test_the_registry_is_light_to_import() -> None:
