@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -144,11 +144,13 @@ class Meter(TorchDispatchMode):
         self._sum = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        found = _computed(function, args, kwargs or {})
-        if formula := flop_registry.get(function._overloadpacket):
-            self.flops += formula(*args, **(kwargs or {}), out_val=found)
-        self.kernels += function._schema.is_mutable or not _returns_old(function)
-        if not _returns_old(function):
+        kind = _kind(function)
+        kwargs = kwargs or {}
+        found = _computed(function, args, kwargs) if kind.all_new else function(*args, **kwargs)
+        if kind.flops:
+            self.flops += kind.flops(*args, **kwargs, out_val=found)
+        self.kernels += kind.works
+        if not kind.all_old:
             for tensor in found if isinstance(found, tuple | list) else (found,):
                 if isinstance(tensor, Tensor) and tensor.device.type == self._device:
                     self._add(tensor.untyped_storage())
@@ -166,10 +168,27 @@ class Meter(TorchDispatchMode):
         self._sum -= size
 
 
+class _Kind(NamedTuple):
+    """An operation: whether all or nothing that it returns are views of its arguments, or they themselves.
+
+    One ``works`` that is more than another view; ``flops`` counts its floating point operations.
+    """
+
+    works: bool
+    all_old: bool
+    all_new: bool
+    flops: Callable[..., int] | None
+
+
 @cache
-def _returns_old(function: Any) -> bool:
-    """Whether all that it returns are views of its arguments, or its arguments themselves."""
-    return all(each.alias_info is not None for each in function._schema.returns)
+def _kind(function: Any) -> _Kind:
+    old = [each.alias_info is not None for each in function._schema.returns]
+    return _Kind(
+        works=function._schema.is_mutable or not all(old),
+        all_old=all(old),
+        all_new=not any(old) and function not in _SHARING,
+        flops=flop_registry.get(function._overloadpacket),
+    )
 
 
 _Layout = tuple[torch.Size, tuple[int, ...], torch.dtype]
@@ -182,8 +201,6 @@ def _computed(function: Any, args: Any, kwargs: Any) -> Any:
 
     A network is the same few layers many times, and on the meta device layouts are all there is.
     """
-    if function in _SHARING or any(each.alias_info is not None for each in function._schema.returns):
-        return function(*args, **kwargs)
     key = (function, _layout(args), _layout(tuple(kwargs.items())))
     if (known := _LAYOUTS.get(key)) is not None:
         made = [each if each is None else _empty(*each) for each in known]
