@@ -22,7 +22,7 @@ import vmc_cli
 from vmc_cli.backbones import folders
 from vmc_cli.backbones.cache import File, Record, is_inside
 from vmc_cli.backbones.spec import Origin
-from vmc_cli.errors import NetworkError
+from vmc_cli.errors import IncompatibleError, NetworkError
 
 LONGEST_WAIT = 30.0
 """Seconds that a hub may ask us to wait; when it asks for more, the user decides."""
@@ -57,7 +57,7 @@ class Unlisted(NetworkError):
     """The hub has no repository of that name, or not for everybody."""
 
 
-class Unusable(NetworkError):
+class Unusable(IncompatibleError):
     """A repository lacks what is needed, or has it as pickles only."""
 
 
@@ -69,7 +69,7 @@ def endpoint() -> str:
 def resolve(origin: Origin) -> Record:
     """The commit of ``origin`` and those of its files that are used.
 
-    Raises NetworkError (Unlisted and Unusable among them), TryAgain.
+    Raises NetworkError (Unlisted is one), Unusable, TryAgain.
 
     Of weights that are there in half precision too, only those are taken. Pickles are taken where a part has
     no safetensors.

@@ -37,6 +37,7 @@ def pull(
     What was once written down of its files is what they are compared with. ``accept`` is shown each file when
     it is here, in the order of their names, and what it raises ends the fetching. Raises:
         NetworkError: the hub cannot be reached, refuses, or sends something else.
+        hub.Unusable: there are no weights, or only pickles.
         DiskError: there is no room. Busy: another process fetches it.
         Stopped: a signal came; as with the others, the next pull goes on from there.
     """

@@ -96,8 +96,8 @@ def _fetch(name: str, require: Callable[[Path, str], None]) -> None:
             f"There is neither a folder {name} nor, at {hub.endpoint()}, a model of that name for everybody.",
             "Check the path, or the name as the model's page has it.",
         ) from error
-    except hub.Unusable as error:
-        raise IncompatibleError(error.message, error.hint) from error
+    except hub.Unusable:  # what was fetched to be converted stays
+        raise
     except NetworkError as error:
         error.message = f"{name} is no folder, and was not fetched yet: {error.message}"
         raise
