@@ -191,14 +191,15 @@ def find_cut(clip: Clip) -> float | None:
     A change counts when the colours on the screen (512 bins) are mostly others, unlike in the rest of the
     clip, and when pixels change too, so that a lamp or an exposure is none.
     """
-    codes = (clip.frames >> 5).astype(np.int64) @ np.array([64, 8, 1])
+    levels = (clip.frames >> 5).astype(np.uint16)
+    codes = levels[..., 0] << 6 | levels[..., 1] << 3 | levels[..., 2]
     bins = np.stack([np.bincount(code.ravel(), minlength=512) for code in codes]) / codes[0].size
     colours = np.abs(np.diff(bins, axis=0)).sum(axis=1) / 2
-    pixels = np.abs(np.diff(clip.frames.astype(np.int16), axis=0)).mean(axis=(1, 2, 3))
     place = int(colours.argmax()) if len(colours) else 0
     if len(colours) < 2 or colours[place] < max(_CUT_COLOURS, 4 * np.median(np.delete(colours, place))):
         return None
-    return (place + 1) / clip.fps if pixels[place] > _CUT_LEVELS else None
+    before, after = clip.frames[place : place + 2].astype(np.int16)
+    return (place + 1) / clip.fps if np.abs(after - before).mean() > _CUT_LEVELS else None
 
 
 def _sha256(path: str) -> hashlib._Hash:

@@ -146,9 +146,8 @@ class Meter(TorchDispatchMode):
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kind = _kind(function)
         kwargs = kwargs or {}
-        found = _computed(function, args, kwargs) if kind.all_new else function(*args, **kwargs)
-        if kind.flops:
-            self.flops += kind.flops(*args, **kwargs, out_val=found)
+        found, flops = (_computed if kind.all_new else _counted)(function, args, kwargs)
+        self.flops += flops
         self.kernels += kind.works
         if not kind.all_old:
             for tensor in found if isinstance(found, tuple | list) else (found,):
@@ -192,26 +191,32 @@ def _kind(function: Any) -> _Kind:
 
 
 _Layout = tuple[torch.Size, tuple[int, ...], torch.dtype]
-_LAYOUTS: dict[Any, list[_Layout | None]] = {}
+_MADE: dict[Any, tuple[list[_Layout | None], int]] = {}
 _SHARING = (torch.ops.aten._unsafe_view.default,)  # a view, though it does not say so
 
 
-def _computed(function: Any, args: Any, kwargs: Any) -> Any:
-    """``function(*args, **kwargs)``, without working out again what it makes of tensors of the same layout.
+def _computed(function: Any, args: Any, kwargs: Any) -> tuple[Any, int]:
+    """As `_counted`, without working out again what is made of tensors of the same layout.
 
     A network is the same few layers many times, and on the meta device layouts are all there is.
     """
     key = (function, _layout(args), _layout(tuple(kwargs.items())))
-    if (known := _LAYOUTS.get(key)) is not None:
-        made = [each if each is None else _empty(*each) for each in known]
-        return made[0] if len(made) == 1 else tuple(made)
-    found = function(*args, **kwargs)
+    if (known := _MADE.get(key)) is not None:
+        made = [each if each is None else _empty(*each) for each in known[0]]
+        return made[0] if len(made) == 1 else tuple(made), known[1]
+    found, flops = _counted(function, args, kwargs)
     outputs = found if isinstance(found, tuple) else (found,)
     if outputs and all(each is None or (isinstance(each, Tensor) and each.is_meta) for each in outputs):
-        _LAYOUTS[key] = [
-            each if each is None else (each.shape, each.stride(), each.dtype) for each in outputs
-        ]
-    return found
+        layouts = [each if each is None else (each.shape, each.stride(), each.dtype) for each in outputs]
+        _MADE[key] = layouts, flops
+    return found, flops
+
+
+def _counted(function: Any, args: Any, kwargs: Any) -> tuple[Any, int]:
+    """``function(*args, **kwargs)``, and how many floating point operations that takes."""
+    found = function(*args, **kwargs)
+    flops = _kind(function).flops
+    return found, flops(*args, **kwargs, out_val=found) if flops else 0
 
 
 def _empty(shape: torch.Size, strides: tuple[int, ...], dtype: torch.dtype) -> Tensor:
