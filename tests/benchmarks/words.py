@@ -55,7 +55,7 @@ def wishes(count: int, seed: int) -> list[Wish]:
 def truth(wish: Wish) -> Clip:
     """The wish, drawn by the world."""
     rng = random.Random(wish.seed)
-    actor = world.base_actor(wish.subject, wish.motion, "normal", rng.uniform(*world.DIAMETER[""]), rng)
+    actor = world.base_actor(wish.subject, wish.motion, "normal", world.DIAMETER[""])
     scene = world.Scene(wish.place, rng.randrange(1 << 20), (actor,))
     return Clip(drawing.render(scene), world.FPS)
 

@@ -216,5 +216,5 @@ def _vocabulary(spec: Spec) -> dict[str, list[str]]:
     from vmc_cli.backbones.sprites import world
 
     kinds = {"subjects": world.SUBJECTS, "places": world.PLACES, "styles": world.STYLES}
-    motions = [*world.VERBS, *(words[0] for words in world.MOTIONS.values())]
+    motions = [*world.VERBS, *(words[0] for words in world.MOTIONS.values()), *world.VAGUE]
     return {**{kind: list(words) for kind, words in kinds.items()}, "motions": motions}

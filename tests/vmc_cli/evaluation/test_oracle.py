@@ -37,7 +37,7 @@ def test_every_place_is_recognised_behind_a_sprite() -> None:
     rng = random.Random(0)
     for place in world.PLACES:
         for variant in range(3):
-            actor = world.base_actor(rng.choice(list(world.SUBJECTS)), "left", "normal", 0.4, rng)
+            actor = world.base_actor(rng.choice(list(world.SUBJECTS)), "left", "normal", 0.4)
             assert oracle.place(render(world.Scene(place, variant, (actor,)))) == place
 
 

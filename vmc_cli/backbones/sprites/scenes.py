@@ -12,10 +12,12 @@ from .world import (
     SPEEDS,
     STYLES,
     SUBJECTS,
+    VAGUE,
     VERBS,
     Actor,
     Scene,
     base_actor,
+    free_actor,
     plural,
 )
 
@@ -38,14 +40,17 @@ def draw(rng: random.Random) -> tuple[Scene, str]:
     if kind < 0.03:
         cast: tuple[Actor, ...] = ()
         who = ""
+    elif kind < 0.30:
+        motion = "free"
+        cast = (free_actor(subjects[0], DIAMETER[size], rng),)
+        who = _article(_noun(subjects[0], size, rng), rng) + " is"
     elif kind < 0.90:
-        cast = (base_actor(subjects[0], motion, speed, rng.uniform(*DIAMETER[size]), rng),)
+        cast = (base_actor(subjects[0], motion, speed, DIAMETER[size]),)
         who = _article(_noun(subjects[0], size, rng), rng) + " is"
     else:
         same = kind < 0.94
         if same:
             subjects[1] = subjects[0]
-        diameter = rng.uniform(*DIAMETER[""])
         motions = [motion, motion]
         apart = not same and rng.random() < 0.3
         if apart:
@@ -55,7 +60,7 @@ def draw(rng: random.Random) -> tuple[Scene, str]:
             boxes = [(0.0, 0.0, 1.0, 0.5), (0.0, 0.5, 1.0, 1.0)]
         rng.shuffle(boxes)
         cast = tuple(
-            base_actor(s, m, speed, diameter, rng, box)
+            base_actor(s, m, speed, DIAMETER[""], box)
             for s, m, box in zip(subjects, motions, boxes, strict=True)
         )
         first, second = (_article(words_for(s, rng), rng) for s in subjects)
@@ -77,9 +82,8 @@ def _caption(
     if not who:
         text = rng.choice((place, f"the {place}", f"nothing {where}", where))
     else:
-        say_motion = whole or rng.random() < 0.9
         say_place = whole or rng.random() < 0.88
-        if not say_motion or (motion == "still" and rng.random() < 0.2):
+        if motion in ("still", "free") and rng.random() < 0.25:
             who = who.rsplit(" ", 1)[0]
             doing = ""
         else:
@@ -122,9 +126,12 @@ def _article(phrase: str, rng: random.Random) -> str:
 
 
 def _motion_words(motion: str, speed: str, rng: random.Random) -> str:
+    if motion == "free":
+        return rng.choice((*VAGUE, _made_up(rng) + "ing"))
     verbs = [v for v, bases in VERBS.items() if motion in bases]
     if verbs and rng.random() < 0.35:
-        phrase = rng.choice(verbs) + (f" {motion.replace('-', ' and ')}" if rng.random() < 0.75 else "")
+        told = motion != "right" or rng.random() < 0.5
+        phrase = rng.choice(verbs) + (f" {motion.replace('-', ' and ')}" if told else "")
     else:
         phrase = rng.choice(MOTIONS[motion])
     adverb = rng.choice(SPEEDS[speed])
@@ -137,10 +144,13 @@ def beside_strange_words(caption: str, rng: random.Random) -> str:
         return caption
     words = caption.split()
     for _ in range(rng.choice((1, 1, 2))):
-        made_up = "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(1, 3)))
-        made_up += rng.choice(("", "", "ing", "s"))
+        made_up = _made_up(rng) + rng.choice(("", "", "ing", "s"))
         words.insert(rng.randint(0, len(words)), made_up)
     return " ".join(words)
+
+
+def _made_up(rng: random.Random) -> str:
+    return "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(1, 3)))
 
 
 _SYLLABLES = [

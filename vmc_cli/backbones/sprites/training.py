@@ -30,10 +30,14 @@ from vmc_cli.backbones.unet3d import quicken
 
 from . import scenes, world
 from .autoencoder import LATENTS
+from .averaging import Average
 from .batches import drawn, place_bank
+from .guesses import Guesses
 
 TOKENS = 32
 WIDTH = 128  # of the text embedding
+DECIDED = 0.65  # of the noising: below it the noise tells where things are
+CLOSE = 0.7  # of the time with single frames, close-ups are among them; then words are learned
 
 
 def new_tokenizer() -> CLIPTokenizer:
@@ -137,37 +141,17 @@ def latent_pool(
     return torch.cat(parts), captions, torch.cat(filled)
 
 
-class Average:
-    """Exponential moving average of parameters, slow once it has settled."""
+def draw_times(count: int, middle: float, noisy: float, generator: torch.Generator) -> Tensor:
+    """Timesteps: a share `noisy` behind more noise than `DECIDED`; of the rest three tenths anywhere, the
+    others around `middle`, a share of all.
 
-    def __init__(self, *modules: torch.nn.Module) -> None:
-        self.live = [p for m in modules for p in m.parameters()]
-        self.mean = [p.detach().clone() for p in self.live]
-        self.updates = 0
-
-    @torch.no_grad()
-    def update(self) -> None:
-        self.updates += 1
-        decay = min(0.998, (1 + self.updates) / (10 + self.updates))
-        torch._foreach_lerp_(self.mean, self.live, 1 - decay)
-
-    @torch.no_grad()
-    def swap(self) -> None:
-        """Put the average in the place of the live values, or back."""
-        for mean, live in zip(self.mean, self.live, strict=True):
-            kept = live.detach().clone()
-            live.copy_(mean)
-            mean.copy_(kept)
-
-
-def draw_times(count: int, middle: float, generator: torch.Generator) -> Tensor:
-    """Timesteps, three in ten uniform, the others around `middle`, a share of all.
-
-    With much more noise all that can be learnt is where things may be, with much less the picture is told.
+    Behind much noise it is learnt from words where things may be, behind little the picture tells.
     """
     uniform = torch.rand(count, generator=generator)
     around = (middle + 0.15 * torch.randn(count, generator=generator)).clamp(0.001, 0.999)
-    return (torch.where(torch.rand(count, generator=generator) < 0.3, uniform, around) * 1000).long()
+    times = torch.where(torch.rand(count, generator=generator) < 0.3, uniform, around)
+    high = DECIDED + (1 - DECIDED) * torch.rand(count, generator=generator)
+    return (torch.where(torch.rand(count, generator=generator) < noisy, high, times) * 1000).long()
 
 
 def around_subject(
@@ -192,12 +176,12 @@ def around_subject(
 def shares(done: float, images: float) -> tuple[float, float]:
     """Of the highest rate: what all but the temporal layers learn with, and those, at `done` of the whole.
 
-    While images are seen it falls to two fifths; then temporal layers start high, and both end at zero.
+    While images are seen it falls to two fifths; then all start high again, and end at zero.
     """
     if done < images:
         return 1 - 0.6 * done / images, 0.0
     left = (1 - done) / (1 - images)
-    return 0.4 * left, left
+    return left, left
 
 
 def train_unet(  # noqa: PLR0915
@@ -216,10 +200,11 @@ def train_unet(  # noqa: PLR0915
 ) -> None:
     """Teach text encoder and denoiser together, in place: v-prediction with min-SNR weights.
 
-    The first part (`images` of the whole) sees single frames and passes the temporal layers by; three steps
-    in four see a quarter of each frame, around the subject, and twice as many. The temporal layers start to
-    learn in the second part; there one step in twelve still sees single frames, so that both images and clips
-    work. What covers a place counts more than the place, less and less so: subjects are small, and learnt
+    The first part (`images` of the whole) sees single frames and passes the temporal layers by. Most of it
+    teaches looks: three steps in four see a quarter of each frame, around the subject, and twice as many. The
+    rest teaches where subjects are, by words, behind much noise. The temporal layers start to learn in the
+    second part, from clips behind much noise; one step in twelve still sees single frames. Where the picture
+    tells where subjects are, they count more than the place, less and less so: they are small, and learnt
     last. `keep` gets the averaged networks now and then.
     """
     device = next(unet.parameters()).device
@@ -239,8 +224,8 @@ def train_unet(  # noqa: PLR0915
     alphas = new_scheduler().alphas_cumprod.to(device)
     ratio = alphas / (1 - alphas)
     weights = ratio.clamp(1.0, 5.0) / (ratio + 1)  # min-SNR, but never near 0
-    average = Average(unet, text)
-    parameters = [*unet.parameters(), *text.parameters()]
+    average, guesses = Average(unet, text), Guesses(unet).to(device)
+    parameters = [*unet.parameters(), *text.parameters(), *guesses.parameters()]
     temporal = [p for name, p in unet.named_parameters() if "temp_" in name or "transformer_in" in name]
     optimizer = torch.optim.AdamW(
         [
@@ -267,7 +252,8 @@ def train_unet(  # noqa: PLR0915
         for group, share in zip(optimizer.param_groups, shares(done, images), strict=True):
             group["lr"] = rate * min(1, (step + 1) / 100) * share
         single = first_part or torch.rand((), generator=host) < 0.08
-        close = first_part and step % 4 != 3
+        looks = done < CLOSE * images
+        close = looks and step % 4 != 3
         rows = torch.randint(0, pool, (batch * (16 if close else 8 if single else 1),), generator=host)
         clean, subject = latents[rows.to(device)].float(), filled[rows.to(device)]
         if single:
@@ -279,7 +265,7 @@ def train_unet(  # noqa: PLR0915
         chosen = ["" if torch.rand((), generator=host) < 0.1 else captions[row] for row in rows]
         words = tokenizer(chosen, padding="max_length", truncation=True, return_tensors="pt").input_ids
         # Eight frames tell together what one alone hides: their shapes are decided behind more noise.
-        times = draw_times(len(rows), 0.33 if single else 0.5, host).to(device)
+        times = draw_times(len(rows), 0.33 if single else 0.42, 0.0 if looks else 0.7, host).to(device)
         level = alphas[times].view(-1, 1, 1, 1, 1)
         noise = torch.randn(clean.shape, generator=host).to(device)
         noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
@@ -288,9 +274,12 @@ def train_unet(  # noqa: PLR0915
             embedding = text(words.to(device)).last_hidden_state
             predicted = unet(noisy, times, embedding).sample
         wanted = level.sqrt() * noise - (1 - level).sqrt() * clean
-        emphasis = 1 + 4 * max(0.0, 1 - 1.3 * done) * subject
+        told = (times < 500).view(
+            -1, 1, 1, 1, 1
+        )  # above, emphasis would teach to draw them everywhere a little
+        emphasis = 1 + 4 * max(0.0, 1 - 1.3 * done) * told * subject
         error = (emphasis * (predicted.float() - wanted).pow(2)).mean((1, 2, 3, 4))
-        loss = (error * weights[times]).mean()
+        loss = (error * weights[times]).mean() + guesses.error(subject)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)

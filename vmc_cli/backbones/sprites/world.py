@@ -127,14 +127,16 @@ MOTIONS: dict[str, tuple[str, ...]] = {
 }
 
 VERBS: dict[str, tuple[str, ...]] = {
-    # natural verb: the base motions it can mean; a direction may follow it ("walking left")
-    "walking": ("left", "right"),
-    "running": ("left", "right"),
-    "driving": ("left", "right"),
-    "swimming": ("left", "right"),
-    "flying": ("left", "right", "up-left", "up-right"),
-    "moving": ("left", "right", "up", "down"),
+    # natural verb: the base motions it can mean; a direction may follow ("walking left"), alone: right
+    "walking": ("right", "left"),
+    "running": ("right", "left"),
+    "driving": ("right", "left"),
+    "swimming": ("right", "left"),
+    "flying": ("right", "left", "up-left", "up-right"),
 }
+
+VAGUE = ("moving", "moving around", "going around")
+"""Any way at all, from anywhere: what is left to learned motions."""
 
 SPEEDS: dict[str, tuple[str, ...]] = {
     "slow": ("slowly", "slow"),
@@ -159,10 +161,10 @@ DIRECTIONS: dict[str, tuple[float, float]] = {
     "down-left": (-1, 1),
     "down-right": (1, 1),
 }
-TRAVEL = {"slow": (0.10, 0.18), "normal": (0.24, 0.42), "fast": (0.50, 0.64)}  # over the whole clip
-TURN = {"slow": (0.4, 0.8), "normal": (1.4, 2.6), "fast": (3.4, 4.8)}
-GROWTH = {"slow": (1.25, 1.4), "normal": (1.6, 2.0), "fast": (2.2, 2.6)}
-DIAMETER = {"small": (0.28, 0.285), "": (0.40, 0.41), "big": (0.56, 0.565)}
+TRAVEL = {"slow": 0.14, "normal": 0.34, "fast": 0.56}  # over the whole clip
+TURN = {"slow": 0.8, "normal": 2.0, "fast": 4.0}
+GROWTH = {"slow": 1.2, "normal": 1.5, "fast": 1.6}
+DIAMETER = {"small": 0.28, "": 0.405, "big": 0.56}
 GRID = 2  # pixels apart are the places where sprites stand, and their sizes: each has few looks to be learnt
 TILT = math.pi / 12  # between two angles
 
@@ -204,38 +206,46 @@ Box = tuple[float, float, float, float]  # left, top, right, bottom
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
-def base_actor(
-    subject: str, motion: str, speed: str, diameter: float, rng: random.Random, box: Box = WHOLE
-) -> Actor:
-    """A sprite in one of MOTIONS that stays inside `box`; a way too long for it is shortened."""
+def base_actor(subject: str, motion: str, speed: str, diameter: float, box: Box = WHOLE) -> Actor:
+    """A sprite in one of MOTIONS, from the middle of `box` outward; a longer way begins before the middle.
+
+    Words decide the way entirely, and already where a sprite is on the whole tells motions apart: a small
+    model learns from them what is the same every time, and single frames teach it most of that.
+    """
     left, top, right, bottom = box
-    pace = rng.uniform(-0.35, 0.35)  # speeds up or slows down a little
     steps = [i / (FRAMES - 1) for i in range(FRAMES)]
-    steps = [u + pace * u * (1 - u) for u in steps]
     scales, angles = [1.0] * FRAMES, [0.0] * FRAMES
     if motion in ("growing", "shrinking"):
-        factor = rng.uniform(*GROWTH[speed])
-        scales = [(1 / factor) ** (1 - u) for u in steps]
-        diameter = diameter * 1.3
-        if motion == "shrinking":
-            scales.reverse()
+        scales = [GROWTH[speed] ** (u if motion == "growing" else -u) for u in steps]
     if motion == "turning":
-        turn = rng.uniform(*TURN[speed])
-        angles = [turn * u for u in steps]
+        angles = [round(TURN[speed] * u / TILT) * TILT for u in steps]
     diameter = min(diameter, right - left, bottom - top)
-    mx = my = 0.0
-    if motion in DIRECTIONS:
-        dx, dy = DIRECTIONS[motion]
-        heading = math.atan2(dy, dx) + rng.uniform(-0.12, 0.12)
-        travel = rng.uniform(*TRAVEL[speed])
-        mx, my = travel * math.cos(heading), travel * math.sin(heading)
-        fit = min(1.0, (right - left - diameter) / abs(mx), (bottom - top - diameter) / abs(my))
-        mx, my = mx * fit, my * fit
-    x = rng.uniform(left + diameter / 2 - min(mx, 0), right - diameter / 2 - max(mx, 0))
-    y = rng.uniform(top + diameter / 2 - min(my, 0), bottom - diameter / 2 - max(my, 0))
-    centres = tuple((_snapped(x + mx * u), _snapped(y + my * u)) for u in steps)
-    angles = [round(angle / TILT) * TILT for angle in angles]
+    dx, dy = DIRECTIONS.get(motion, (0, 0))
+    travel = TRAVEL[speed] / (math.hypot(dx, dy) or 1)
+    axes = ((left + diameter / 2, right - diameter / 2, dx), (top + diameter / 2, bottom - diameter / 2, dy))
+    travel = min([travel, *(most - least for least, most, direction in axes if direction)])
+    starts = [min(max((a + b) / 2, a - travel * d), b - travel * d) for a, b, d in axes]
+    centres = tuple(
+        (_snapped(starts[0] + travel * dx * u), _snapped(starts[1] + travel * dy * u)) for u in steps
+    )
     return Actor(subject, centres, tuple(_snapped(diameter * s) for s in scales), tuple(angles))
+
+
+def free_actor(subject: str, diameter: float, rng: random.Random) -> Actor:
+    """A sprite on a way from anywhere to anywhere, straight or bent once, but never back."""
+    least, most = diameter / 2, 1 - diameter / 2
+    back = True
+    while back:
+        (ax, ay), (bx, by), (cx, cy) = [[rng.uniform(least, most) for _ in range(2)] for _ in range(3)]
+        back = (bx - ax) * (cx - bx) + (by - ay) * (cy - by) < 0
+    bend = rng.choice((FRAMES - 1, FRAMES - 1, rng.randint(2, FRAMES - 3)))  # the frame of it
+    centres = []
+    for frame in range(FRAMES):
+        first, second = min(1, frame / bend), max(0, frame - bend) / max(1, FRAMES - 1 - bend)
+        x = ax + (bx - ax) * first + (cx - bx) * second
+        y = ay + (by - ay) * first + (cy - by) * second
+        centres.append((_snapped(x), _snapped(y)))
+    return actor(subject, centres, _snapped(diameter))
 
 
 def _snapped(length: float) -> float:

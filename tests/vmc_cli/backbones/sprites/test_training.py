@@ -13,15 +13,38 @@ import torch
 
 from vmc_cli import backbones, motions
 from vmc_cli.backbones import unet3d
-from vmc_cli.backbones.sprites import autoencoder, batches, training, world
+from vmc_cli.backbones.sprites import autoencoder, batches, guesses, training, world
 from vmc_cli.course import Course
 
 
 def test_most_timesteps_lie_where_shapes_are_decided():
-    times = training.draw_times(20_000, 0.5, torch.Generator().manual_seed(0))
+    times = training.draw_times(20_000, 0.5, 0.0, torch.Generator().manual_seed(0))
     assert 0 <= int(times.min()) < int(times.max()) <= 999
     assert 0.6 < ((times > 300) & (times < 700)).float().mean() < 0.9
     assert (times > 900).float().mean() > 0.02
+
+
+def test_words_are_learned_where_nothing_else_tells():
+    times = training.draw_times(20_000, 0.4, 0.7, torch.Generator().manual_seed(0))
+    assert 0.7 < (times >= 1000 * training.DECIDED).float().mean() < 0.85
+
+
+def test_guesses_are_wrong_before_and_right_after_learning():
+    unet = training.new_unet()
+    heads = guesses.Guesses(unet)
+    noisy = torch.randn(1, training.LATENTS, world.FRAMES, 16, 16, generator=torch.Generator().manual_seed(0))
+    covered = torch.zeros(1, 1, world.FRAMES, 16, 16)
+    covered[..., 4:9, 4:9] = 1
+    optimizer = torch.optim.Adam([*unet.parameters(), *heads.parameters()], lr=1e-3)
+    errors = []
+    for _ in range(12):
+        unet(noisy, 500, torch.zeros(1, 4, training.WIDTH))
+        error = heads.error(covered)
+        optimizer.zero_grad()
+        error.backward()
+        optimizer.step()
+        errors.append(error.item())
+    assert errors[-1] < 0.7 * errors[0]
 
 
 def test_a_cut_out_shows_the_subject_and_what_surrounds_it():

@@ -20,10 +20,30 @@ def test_it_knows_enough_subjects_places_and_motions() -> None:
 
 @pytest.mark.parametrize(("motion", "step"), [(m, world.DIRECTIONS[m]) for m in world.DIRECTIONS])
 def test_a_base_motion_goes_where_its_name_says(motion: str, step: tuple[float, float]) -> None:
-    actor = world.base_actor("cat", motion, "normal", 0.3, random.Random(0))
+    actor = world.base_actor("cat", motion, "normal", 0.3)
     way = np.diff(np.array(actor.centres), axis=0)
     assert (way @ np.array(step) >= 0).all()
     assert way.sum(0) @ np.array(step) > 0.15
+
+
+@pytest.mark.parametrize("motion", world.MOTIONS)
+@pytest.mark.parametrize("speed", world.SPEEDS)
+def test_what_words_tell_begins_in_the_middle_unless_the_way_is_longer(motion: str, speed: str) -> None:
+    actor = world.base_actor("cat", motion, speed, 0.4)
+    for at, last in zip(actor.centres[0], actor.centres[-1], strict=True):
+        ends_at_the_edge = abs(last - 0.5) >= 0.28
+        assert abs(at - 0.5) < 0.02 or ends_at_the_edge
+
+
+def test_a_way_of_its_own_may_be_anywhere() -> None:
+    rng = random.Random(0)
+    ways = np.array([world.free_actor("cat", 0.4, rng).centres for _ in range(300)])
+    assert ways.min() < 0.25
+    assert ways.max() > 0.75
+    steps = np.diff(ways, axis=1)
+    turns = (steps[:, 1:] * steps[:, :-1]).sum(-1)
+    assert turns.min() > -0.01, "going back is left to learned motions"
+    assert (turns.min(1) < turns.max(1) - 0.005).any(), "some bend"
 
 
 def test_every_name_has_a_picture_and_every_place_a_painter() -> None:
@@ -43,6 +63,6 @@ def test_places_look_different_from_each_other_and_anew_for_every_variant() -> N
 
 @pytest.mark.parametrize("style", world.STYLES)
 def test_every_style_changes_the_picture(style: str) -> None:
-    actor = world.base_actor("car", "left", "normal", 0.4, random.Random(0))
+    actor = world.base_actor("car", "left", "normal", 0.4)
     plain, styled = (render(world.Scene("city", 1, (actor,), s)).astype(int) for s in ("", style))
     assert np.abs(plain - styled).mean() > 8
