@@ -136,7 +136,7 @@ VERBS: dict[str, tuple[str, ...]] = {
 }
 
 VAGUE = ("moving", "moving around", "going around")
-"""Any way at all, from anywhere: what is left to learned motions."""
+"""Wandering: any way at all, from anywhere. Ways that have a shape are left to learned motions."""
 
 SPEEDS: dict[str, tuple[str, ...]] = {
     "slow": ("slowly", "slow"),
@@ -232,19 +232,17 @@ def base_actor(subject: str, motion: str, speed: str, diameter: float, box: Box 
 
 
 def free_actor(subject: str, diameter: float, rng: random.Random) -> Actor:
-    """A sprite on a way from anywhere to anywhere, straight or bent once, but never back."""
+    """A sprite that wanders: every step is drawn, more or less like the one before."""
     least, most = diameter / 2, 1 - diameter / 2
-    back = True
-    while back:
-        (ax, ay), (bx, by), (cx, cy) = [[rng.uniform(least, most) for _ in range(2)] for _ in range(3)]
-        back = (bx - ax) * (cx - bx) + (by - ay) * (cy - by) < 0
-    bend = rng.choice((FRAMES - 1, FRAMES - 1, rng.randint(2, FRAMES - 3)))  # the frame of it
+    like, pace = rng.uniform(-0.3, 1.0), rng.uniform(0.02, 0.16)
+    x, y = rng.uniform(least, most), rng.uniform(least, most)
+    dx, dy = rng.gauss(0, pace), rng.gauss(0, pace)
     centres = []
-    for frame in range(FRAMES):
-        first, second = min(1, frame / bend), max(0, frame - bend) / max(1, FRAMES - 1 - bend)
-        x = ax + (bx - ax) * first + (cx - bx) * second
-        y = ay + (by - ay) * first + (cy - by) * second
+    for _ in range(FRAMES):
         centres.append((_snapped(x), _snapped(y)))
+        dx, dy = (like * d + math.sqrt(1 - like**2) * rng.gauss(0, pace) for d in (dx, dy))
+        dx, dy = (-d if not least <= at + d <= most else d for at, d in ((x, dx), (y, dy)))
+        x, y = (min(max(at + d, least), most) for at, d in ((x, dx), (y, dy)))
     return actor(subject, centres, _snapped(diameter))
 
 

@@ -35,15 +35,15 @@ def test_what_words_tell_begins_in_the_middle_unless_the_way_is_longer(motion: s
         assert abs(at - 0.5) < 0.02 or ends_at_the_edge
 
 
-def test_a_way_of_its_own_may_be_anywhere() -> None:
+def test_who_wanders_may_be_anywhere_and_takes_any_step() -> None:
     rng = random.Random(0)
-    ways = np.array([world.free_actor("cat", 0.4, rng).centres for _ in range(300)])
+    ways = np.array([world.free_actor("cat", 0.4, rng).centres for _ in range(500)])
     assert ways.min() < 0.25
     assert ways.max() > 0.75
     steps = np.diff(ways, axis=1)
+    assert np.abs(steps.mean((0, 1))).max() < 0.01
     turns = (steps[:, 1:] * steps[:, :-1]).sum(-1)
-    assert turns.min() > -0.01, "going back is left to learned motions"
-    assert (turns.min(1) < turns.max(1) - 0.005).any(), "some bend"
+    assert 0.2 < (turns < 0).mean() < 0.6
 
 
 def test_every_name_has_a_picture_and_every_place_a_painter() -> None:
