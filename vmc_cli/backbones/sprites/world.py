@@ -219,7 +219,7 @@ def base_actor(subject: str, motion: str, speed: str, diameter: float, box: Box 
         scales = [GROWTH[speed] ** (u if motion == "growing" else -u) for u in steps]
     if motion == "turning":
         angles = [round(TURN[speed] * u / TILT) * TILT for u in steps]
-    diameter = min(diameter, right - left, bottom - top)
+    diameter = min(diameter, (right - left) / max(scales), (bottom - top) / max(scales))
     dx, dy = DIRECTIONS.get(motion, (0, 0))
     travel = TRAVEL[speed] / (math.hypot(dx, dy) or 1)
     axes = ((left + diameter / 2, right - diameter / 2, dx), (top + diameter / 2, bottom - diameter / 2, dy))
