@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -29,9 +31,21 @@ class Guesses(torch.nn.Module):
         layers = [module for module in unet.modules() if isinstance(module, TemporalConvLayer)]
         widths = [layer.conv4[-1].out_channels for layer in layers]
         self.heads = torch.nn.ModuleList(torch.nn.Linear(width, world.FRAMES + 1) for width in widths)
+        self._layers = tuple(layers)  # no ModuleList: they are not ours to train
         self._made: list[Tensor] = []
-        for layer, head in zip(layers, self.heads, strict=True):
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Guess at all that the network computes inside."""
+        hooks = [
             layer.register_forward_hook(partial(self._guess, head))
+            for layer, head in zip(self._layers, self.heads, strict=True)
+        ]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def _guess(self, head: torch.nn.Linear, layer: torch.nn.Module, inputs: Any, output: Tensor) -> None:
         self._made.append(head(output.float().permute(0, 2, 3, 1)))

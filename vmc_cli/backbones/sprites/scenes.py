@@ -17,9 +17,11 @@ from .world import (
     Actor,
     Scene,
     base_actor,
-    free_actor,
     plural,
+    wanderer,
 )
+
+WANDERING = "wandering"  # the motion that words leave open
 
 UNSEEN = ("happy", "old", "beautiful", "strange", "young", "very", "cute", "sks", "pll", "ohwx", "zwx")
 """Words that mean nothing here; learning beside them teaches the model to overlook what it does not know."""
@@ -40,12 +42,13 @@ def draw(rng: random.Random) -> tuple[Scene, str]:
     if kind < 0.03:
         cast: tuple[Actor, ...] = ()
         who = ""
-    elif kind < 0.30:
-        motion = "free"
-        cast = (free_actor(subjects[0], DIAMETER[size], rng),)
-        who = _article(_noun(subjects[0], size, rng), rng) + " is"
     elif kind < 0.90:
-        cast = (base_actor(subjects[0], motion, speed, DIAMETER[size]),)
+        if kind < 0.30:
+            motion = WANDERING
+            one = wanderer(subjects[0], DIAMETER[size], rng)
+        else:
+            one = base_actor(subjects[0], motion, speed, DIAMETER[size])
+        cast = (one,)
         who = _article(_noun(subjects[0], size, rng), rng) + " is"
     else:
         same = kind < 0.94
@@ -83,7 +86,7 @@ def _caption(
         text = rng.choice((place, f"the {place}", f"nothing {where}", where))
     else:
         say_place = whole or rng.random() < 0.88
-        if motion in ("still", "free") and rng.random() < 0.25:
+        if motion in ("still", WANDERING) and rng.random() < 0.25:
             who = who.rsplit(" ", 1)[0]
             doing = ""
         else:
@@ -126,7 +129,7 @@ def _article(phrase: str, rng: random.Random) -> str:
 
 
 def _motion_words(motion: str, speed: str, rng: random.Random) -> str:
-    if motion == "free":
+    if motion == WANDERING:
         return rng.choice((*VAGUE, _made_up(rng) + "ing"))
     verbs = [v for v, bases in VERBS.items() if motion in bases]
     if verbs and rng.random() < 0.35:

@@ -270,13 +270,12 @@ def train_unet(  # noqa: PLR0915
         noise = torch.randn(clean.shape, generator=host).to(device)
         noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
         passing = frame_by_frame(unet) if first_part else nullcontext()
-        with torch.autocast(device.type, dtype=torch.bfloat16), passing:
+        with torch.autocast(device.type, dtype=torch.bfloat16), passing, guesses.listening():
             embedding = text(words.to(device)).last_hidden_state
             predicted = unet(noisy, times, embedding).sample
         wanted = level.sqrt() * noise - (1 - level).sqrt() * clean
-        told = (times < 500).view(
-            -1, 1, 1, 1, 1
-        )  # above, emphasis would teach to draw them everywhere a little
+        # Behind more noise, emphasis would teach to draw subjects a little wherever they may be.
+        told = (times < 500).view(-1, 1, 1, 1, 1)
         emphasis = 1 + 4 * max(0.0, 1 - 1.3 * done) * told * subject
         error = (emphasis * (predicted.float() - wanted).pow(2)).mean((1, 2, 3, 4))
         loss = (error * weights[times]).mean() + guesses.error(subject)

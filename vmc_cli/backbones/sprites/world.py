@@ -231,7 +231,7 @@ def base_actor(subject: str, motion: str, speed: str, diameter: float, box: Box 
     return Actor(subject, centres, tuple(_snapped(diameter * s) for s in scales), tuple(angles))
 
 
-def free_actor(subject: str, diameter: float, rng: random.Random) -> Actor:
+def wanderer(subject: str, diameter: float, rng: random.Random) -> Actor:
     """A sprite that wanders: every step is drawn, more or less like the one before."""
     least, most = diameter / 2, 1 - diameter / 2
     like, pace = rng.uniform(-0.3, 1.0), rng.uniform(0.02, 0.16)

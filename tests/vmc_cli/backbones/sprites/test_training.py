@@ -38,7 +38,8 @@ def test_guesses_are_wrong_before_and_right_after_learning():
     optimizer = torch.optim.Adam([*unet.parameters(), *heads.parameters()], lr=1e-3)
     errors = []
     for _ in range(12):
-        unet(noisy, 500, torch.zeros(1, 4, training.WIDTH))
+        with heads.listening():
+            unet(noisy, 500, torch.zeros(1, 4, training.WIDTH))
         error = heads.error(covered)
         optimizer.zero_grad()
         error.backward()

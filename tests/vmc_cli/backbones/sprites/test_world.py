@@ -37,7 +37,7 @@ def test_what_words_tell_begins_in_the_middle_unless_the_way_is_longer(motion: s
 
 def test_who_wanders_may_be_anywhere_and_takes_any_step() -> None:
     rng = random.Random(0)
-    ways = np.array([world.free_actor("cat", 0.4, rng).centres for _ in range(500)])
+    ways = np.array([world.wanderer("cat", 0.4, rng).centres for _ in range(500)])
     assert ways.min() < 0.25
     assert ways.max() > 0.75
     steps = np.diff(ways, axis=1)
