@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 STEPS = 50
 GUIDANCE = 7.5
@@ -24,3 +27,9 @@ class Course:
     guidance: float = GUIDANCE
     guide_until: float = 0.0
     eta: float = 0.0
+
+    def liked_by(self, recipe: Mapping[str, Any]) -> Course:
+        """This with the guidance that a motion's ``recipe`` (as its card keeps it) likes better, if any."""
+        told = recipe.get("guidance")
+        told = told if isinstance(told, int | float) and math.isfinite(told) else None
+        return self if told is None else replace(self, guidance=float(told))

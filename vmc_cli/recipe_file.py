@@ -117,12 +117,13 @@ def _value(path: Path, key: str, value: Any, kind: str) -> Any:
         "int": (_is(value, int), "a whole number"),
         "int | None": (_is(value, int), 'a whole number, or "full"'),
         "float": (_is(value, int, float), "a number"),
+        "float | None": (_is(value, int, float), "a number"),
         "tuple[str, ...]": (texts, "a list of texts"),
         "tuple[float, float]": (numbers and len(value) == 2, "a list of two numbers"),
     }[kind]
     if not fits:
         raise UsageError(f"{path} has {key} = {value!r}.", f"Write {wanted}.")
-    if kind == "float":
+    if kind in ("float", "float | None"):
         return float(value)
     return tuple(value) if isinstance(value, list) else value
 

@@ -82,7 +82,8 @@ class Recipe:
     ``learns`` is one of `LEARNS`; a subject needs no inversion, so its ``inversion_steps`` are 0. ``trains``
     names the layers as ``role/projection`` (``temporal-attention/to_q``); roles are those of
     ``backbones.base.Site``. ``rank`` None trains full weights. ``stride`` is in frames. ``noise`` is what
-    generation starts from by default, ``noise_of_several`` where that differs for several clips. ``kind`` is
+    generation starts from by default, ``noise_of_several`` where that differs for several clips;
+    ``guidance`` is what it is guided with, None for as much as the model likes best. ``kind`` is
     the kind of motion that a variant of the method is for. ``aside`` names spatial layers that learn the
     looks of each clip meanwhile, and are dropped. ``alpha`` shapes the density of early ``timesteps``;
     ``augmented`` is how many changed copies of each clip are learned from too; with ``trains_token`` the
@@ -109,6 +110,7 @@ class Recipe:
     values: str = "kept"
     noise: str = DEFAULT_NOISE
     noise_of_several: str = ""
+    guidance: float | None = None
     kind: str = ""
     aside: tuple[str, ...] = ()
     alpha: float = 0.5
@@ -182,6 +184,8 @@ class Recipe:
             raise UsageError(f"The alpha of early timesteps must be from 0 to 1, not {self.alpha}.")
         if not 0 <= self.weight_decay < math.inf:
             raise UsageError(f"The weight decay must not be below 0, nor {self.weight_decay}.")
+        if self.guidance is not None and not math.isfinite(self.guidance):
+            raise UsageError(f"The guidance must be a finite number, not {self.guidance}.")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UsageError(f"The betas must be from 0 up to, but not, 1: {self.betas}.")
 
@@ -258,6 +262,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             blocks="widest",
             values="difference",
             noise="blend",
+            guidance=10.0,
             kind="object",
         ),
         "director": Recipe(

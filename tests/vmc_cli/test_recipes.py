@@ -22,6 +22,7 @@ def test_motion_inversion_has_the_numbers_of_its_paper():
     inversion = RECIPES["inversion"]
     assert (inversion.learning_rate, inversion.weight_decay, inversion.betas) == (5e-2, 0.01, (0.9, 0.999))
     assert (inversion.steps, inversion.inversion_steps, inversion.noise) == (800, 50, "blend")
+    assert inversion.guidance == 10.0
     assert KINDS["inversion"].keys() == {"object", "camera", "hybrid"}
     for kind, loss, values in (("object", "mse", "difference"), ("camera", "debiased", "none")):
         recipe = inversion.adjusted(KINDS["inversion"][kind])
@@ -114,6 +115,7 @@ def test_a_card_that_lacks_a_number_is_refused():
         {"betas": (0.9, 1.0)},
         {"alpha": 1.5},
         {"augmented": -1},
+        {"guidance": float("nan")},
     ],
 )
 def test_impossible_numbers_are_refused(change):

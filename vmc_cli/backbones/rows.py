@@ -100,7 +100,10 @@ ROWS: tuple[Spec, ...] = (
         summary="small sprites on painted places, made for learning motions on a laptop; comes with vmc",
         advice="sprites draws emoji-like things only: for real footage choose another backbone.",
         recipes=MappingProxyType(
-            {"vmc": {"learning_rate": 5e-4, "rank": 16, "steps": 200, "noise": "inverted"}}
+            {
+                "vmc": {"learning_rate": 5e-4, "rank": 16, "steps": 200, "noise": "inverted"},
+                "inversion": {"guidance": None},  # 10 as in the paper makes its colours glare
+            }
         ),
         # Without fresh noise its small errors add up to shapes that nobody can name.
         course=Course(guidance=5.0, eta=1.0),

@@ -91,7 +91,8 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
         tokens.agreed(each, cards, [(one.name, one.token) for one in cast.inversions])
     videos = targets.planned(wish, wanted, many=not isinstance(prompt, str))
     asked = {field.name: getattr(wish, field.name) for field in fields(Course)}
-    course = replace(spec.course, **{key: value for key, value in asked.items() if value is not None})
+    liked = spec.course.liked_by(cards[0].recipe) if named else spec.course
+    course = replace(liked, **{key: value for key, value in asked.items() if value is not None})
     return Plan(wish, spec, course, named, videos, cast)
 
 

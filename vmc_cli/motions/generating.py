@@ -53,7 +53,7 @@ def generate(
 
     It starts from ``noise`` (see `noise.start_noise`; by default what the first motion's method starts from,
     without a motion random), made from the first motion; where that was learned from several clips, the seed
-    chooses one. Without a ``course`` it is the backbone's own.
+    chooses one. Without a ``course`` it is the backbone's own, guided as the first motion likes.
     ``level`` is that of memory (`costs.LEVELS`), or "auto". With ``compiled`` the first steps take long and
     those after them less, and pixels differ by rounding (`Backbone.compiled`).
 
@@ -153,7 +153,7 @@ def _drawn(
     backbone, deltas = changed.backbone, changed.deltas
     first = next((delta for delta, _ in deltas if delta.card.kind == MOTION), None)
     chosen = noise or (first.noise if first else "random")
-    course = course or backbone.spec.course
+    course = course or backbone.spec.course.liked_by(first.card.recipe if first else {})
     start = start_of(backbone, chosen, first.start_noise if first else None, seed)
 
     def made(level: str) -> Clip:

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+import pytest
+
+from vmc_cli.course import Course
+from vmc_cli.recipes import RECIPES
+
+
+def test_guidance_is_what_a_method_likes_else_the_models_own():
+    own = Course(steps=9, guidance=5.0)
+    assert own.liked_by(RECIPES["vmc"].to_card()) == own
+    assert own.liked_by(RECIPES["inversion"].to_card()) == Course(steps=9, guidance=10.0)
+
+
+@pytest.mark.parametrize("told", [None, "10", float("nan"), float("inf"), [10]])
+def test_a_card_that_tells_nonsense_changes_nothing(told):
+    assert Course().liked_by({"guidance": told}) == Course()
