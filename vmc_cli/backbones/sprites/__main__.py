@@ -9,7 +9,7 @@ import torch
 from diffusers import AutoencoderDC, UNet3DConditionModel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from . import WEIGHTS, autoencoder, training
+from . import WEIGHTS, autoencoder, lessons, training
 
 
 def main() -> None:
@@ -20,9 +20,8 @@ def main() -> None:
     parser.add_argument("--further", action="store_true", help="start from the weights in this package")
     parser.add_argument("--batch", type=int, default=6, help="clips a step")
     parser.add_argument("--rate", type=float, default=1e-3, help="the highest learning rate")
-    parser.add_argument(
-        "--images", type=float, default=0.45, help="share of the time with single frames first"
-    )
+    parser.add_argument("--looks", type=float, default=0.32, help="share of the time for looks, at first")
+    parser.add_argument("--where", type=float, default=0.13, help="then for where words put things")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -47,7 +46,7 @@ def main() -> None:
         batch=asked.batch,
         pool=200 * asked.batch,
         rate=asked.rate,
-        images=asked.images,
+        plan=lessons.Plan(asked.looks, asked.where),
         seed=asked.seed,
         keep=lambda unet, text: training.save(asked.out, unet=unet, text_encoder=text),
     )

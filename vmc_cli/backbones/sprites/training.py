@@ -28,7 +28,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from vmc_cli.backbones import attention
 from vmc_cli.backbones.unet3d import quicken
 
-from . import scenes, world
+from . import lessons, scenes, world
 from .autoencoder import LATENTS
 from .averaging import Average
 from .batches import drawn, place_bank
@@ -36,8 +36,6 @@ from .guesses import Guesses
 
 TOKENS = 32
 WIDTH = 128  # of the text embedding
-DECIDED = 0.65  # of the noising: below it the noise tells where things are
-CLOSE = 0.7  # of the time with single frames, close-ups are among them; then words are learned
 
 
 def new_tokenizer() -> CLIPTokenizer:
@@ -141,49 +139,6 @@ def latent_pool(
     return torch.cat(parts), captions, torch.cat(filled)
 
 
-def draw_times(count: int, middle: float, noisy: float, generator: torch.Generator) -> Tensor:
-    """Timesteps: a share `noisy` behind more noise than `DECIDED`; of the rest three tenths anywhere, the
-    others around `middle`, a share of all.
-
-    Behind much noise it is learnt from words where things may be, behind little the picture tells.
-    """
-    uniform = torch.rand(count, generator=generator)
-    around = (middle + 0.15 * torch.randn(count, generator=generator)).clamp(0.001, 0.999)
-    times = torch.where(torch.rand(count, generator=generator) < 0.3, uniform, around)
-    high = DECIDED + (1 - DECIDED) * torch.rand(count, generator=generator)
-    return (torch.where(torch.rand(count, generator=generator) < noisy, high, times) * 1000).long()
-
-
-def around_subject(
-    clean: Tensor, subject: Tensor, side: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """A square of `side` cells of latents (B, C, 1, h, w) with most of the subject, and of `subject` too.
-
-    Where several hold about as much of it, one is drawn.
-    """
-    mass = F.avg_pool2d(subject[:, :, 0], side, stride=1).flatten(1)
-    likely = (mass >= 0.8 * mass.amax(1, keepdim=True)).float().cpu()
-    chosen = torch.multinomial(likely, 1, generator=generator)[:, 0].tolist()
-    spots = [divmod(spot, subject.shape[-1] - side + 1) for spot in chosen]
-
-    def cut(whole: Tensor) -> Tensor:
-        parts = [each[..., y : y + side, x : x + side] for each, (y, x) in zip(whole, spots, strict=True)]
-        return torch.stack(parts)
-
-    return cut(clean), cut(subject)
-
-
-def shares(done: float, images: float) -> tuple[float, float]:
-    """Of the highest rate: what all but the temporal layers learn with, and those, at `done` of the whole.
-
-    While images are seen it falls to two fifths; then all start high again, and end at zero.
-    """
-    if done < images:
-        return 1 - 0.6 * done / images, 0.0
-    left = (1 - done) / (1 - images)
-    return left, left
-
-
 def train_unet(  # noqa: PLR0915
     unet: UNet3DConditionModel,
     text: CLIPTextModel,
@@ -194,18 +149,15 @@ def train_unet(  # noqa: PLR0915
     batch: int,
     pool: int,
     rate: float,
-    images: float,
+    plan: lessons.Plan,
     seed: int,
     keep: Callable[[UNet3DConditionModel, CLIPTextModel], None],
 ) -> None:
     """Teach text encoder and denoiser together, in place: v-prediction with min-SNR weights.
 
-    The first part (`images` of the whole) sees single frames and passes the temporal layers by. Most of it
-    teaches looks: three steps in four see a quarter of each frame, around the subject, and twice as many. The
-    rest teaches where subjects are, by words, behind much noise. The temporal layers start to learn in the
-    second part, from clips behind much noise; one step in twelve still sees single frames. Where the picture
-    tells where subjects are, they count more than the place, less and less so: they are small, and learnt
-    last. `keep` gets the averaged networks now and then.
+    What is seen when is up to ``plan``; before clips come, the temporal layers are passed by. Where the
+    picture tells where subjects are, they count more than the place, less and less so: they are small, and
+    learnt last. `keep` gets the averaged networks now and then.
     """
     device = next(unet.parameters()).device
     torch.manual_seed(seed)
@@ -248,28 +200,24 @@ def train_unet(  # noqa: PLR0915
             first = step // 8 * count % (pool - count + 1)
             part = slice(first, first + count)
             latents[part], captions[part], filled[part] = latent_pool(vae, rng, count, bank)
-        first_part = done < images
-        for group, share in zip(optimizer.param_groups, shares(done, images), strict=True):
+        for group, share in zip(optimizer.param_groups, plan.shares(done), strict=True):
             group["lr"] = rate * min(1, (step + 1) / 100) * share
-        single = first_part or torch.rand((), generator=host) < 0.08
-        looks = done < CLOSE * images
-        close = looks and step % 4 != 3
-        rows = torch.randint(0, pool, (batch * (16 if close else 8 if single else 1),), generator=host)
+        lesson = plan.lesson(done, host)
+        rows = torch.randint(0, pool, (batch * lesson.many,), generator=host)
         clean, subject = latents[rows.to(device)].float(), filled[rows.to(device)]
-        if single:
+        if lesson.single:
             moments = torch.randint(0, world.FRAMES, (len(rows),), generator=host)
             each = torch.arange(len(rows))
             clean, subject = clean[each, :, moments][:, :, None], subject[each, :, moments][:, :, None]
-        if close:
-            clean, subject = around_subject(clean, subject, clean.shape[-1] // 2, host)
+        if lesson.close:
+            clean, subject = lessons.around_subject(clean, subject, clean.shape[-1] // 2, host)
         chosen = ["" if torch.rand((), generator=host) < 0.1 else captions[row] for row in rows]
         words = tokenizer(chosen, padding="max_length", truncation=True, return_tensors="pt").input_ids
-        # Eight frames tell together what one alone hides: their shapes are decided behind more noise.
-        times = draw_times(len(rows), 0.33 if single else 0.42, 0.0 if looks else 0.7, host).to(device)
+        times = lessons.draw_times(len(rows), lesson, host).to(device)
         level = alphas[times].view(-1, 1, 1, 1, 1)
         noise = torch.randn(clean.shape, generator=host).to(device)
         noisy = level.sqrt() * clean + (1 - level).sqrt() * noise
-        passing = frame_by_frame(unet) if first_part else nullcontext()
+        passing = frame_by_frame(unet) if plan.stills(done) else nullcontext()
         with torch.autocast(device.type, dtype=torch.bfloat16), passing, guesses.listening():
             embedding = text(words.to(device)).last_hidden_state
             predicted = unet(noisy, times, embedding).sample

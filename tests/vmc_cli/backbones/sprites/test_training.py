@@ -17,18 +17,6 @@ from vmc_cli.backbones.sprites import autoencoder, batches, guesses, training, w
 from vmc_cli.course import Course
 
 
-def test_most_timesteps_lie_where_shapes_are_decided():
-    times = training.draw_times(20_000, 0.5, 0.0, torch.Generator().manual_seed(0))
-    assert 0 <= int(times.min()) < int(times.max()) <= 999
-    assert 0.6 < ((times > 300) & (times < 700)).float().mean() < 0.9
-    assert (times > 900).float().mean() > 0.02
-
-
-def test_words_are_learned_where_nothing_else_tells():
-    times = training.draw_times(20_000, 0.4, 0.7, torch.Generator().manual_seed(0))
-    assert 0.7 < (times >= 1000 * training.DECIDED).float().mean() < 0.85
-
-
 def test_guesses_are_wrong_before_and_right_after_learning():
     unet = training.new_unet()
     heads = guesses.Guesses(unet)
@@ -46,19 +34,6 @@ def test_guesses_are_wrong_before_and_right_after_learning():
         optimizer.step()
         errors.append(error.item())
     assert errors[-1] < 0.7 * errors[0]
-
-
-def test_a_cut_out_shows_the_subject_and_what_surrounds_it():
-    subject = torch.zeros(3, 1, 1, 16, 16)
-    for each, (y, x) in zip(subject, [(0, 0), (5, 7), (10, 10)], strict=True):
-        each[..., y : y + 6, x : x + 6] = 1
-    clean = subject + torch.arange(256).reshape(16, 16) * 2
-    near, there = training.around_subject(clean, subject, 8, torch.Generator().manual_seed(0))
-    assert near.shape == there.shape == (3, 1, 1, 8, 8)
-    assert (there.sum((1, 2, 3, 4)) >= 0.8 * 36).all()
-    assert torch.equal(near % 2, there)
-    again, _ = training.around_subject(clean, subject, 8, torch.Generator().manual_seed(1))
-    assert not torch.equal(again, near)
 
 
 def test_the_same_seed_draws_the_same_clips():
