@@ -13,7 +13,7 @@ from registry.card import Card
 from registry.store import Store
 from vmc_cli import backbones, terminal, tokens
 from vmc_cli.backbones import Spec, folders
-from vmc_cli.commands import batches, casting, checks, loading, options, targets
+from vmc_cli.commands import batches, casting, checks, generating_options, loading, options, targets
 from vmc_cli.commands.casting import Cast
 from vmc_cli.commands.targets import Video
 from vmc_cli.course import SOLVERS, Course
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 class Wish:
     """How the command line asks for videos, as it was given: the options of generate and style."""
 
-    subject: options.Subject = None
-    noise: options.Noise = None
-    steps: options.SamplingSteps = None
-    solver: options.Solver = None
-    guidance: options.Guidance = None
-    guide_until: options.GuideUntil = None
-    negative: options.Negative = ""
-    eta: options.Eta = None
+    subject: generating_options.Subject = None
+    noise: generating_options.Noise = None
+    steps: generating_options.SamplingSteps = None
+    solver: generating_options.Solver = None
+    guidance: generating_options.Guidance = None
+    guide_until: generating_options.GuideUntil = None
+    negative: generating_options.Negative = ""
+    eta: generating_options.Eta = None
     seed: options.Seed = 0
-    count: options.Count = 1
-    out: options.Out = None
-    strength: options.Strength = 1.0
+    count: generating_options.Count = 1
+    out: generating_options.Out = None
+    strength: generating_options.Strength = 1.0
     memory: options.Memory = "auto"
     attention: options.Attention = "auto"
-    compile: options.Compile = False
+    compile: generating_options.Compile = False
     sheet: options.Sheet = None
     force: options.Force = False
 

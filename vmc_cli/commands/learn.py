@@ -8,7 +8,7 @@ import typer
 
 from vmc_cli import backbones
 from vmc_cli.commands import each as one_a_clip
-from vmc_cli.commands import learning, options, planning
+from vmc_cli.commands import learning, learning_options, options, planning
 from vmc_cli.errors import UsageError
 from vmc_cli.recipes import SUBJECT
 
@@ -31,13 +31,13 @@ WithMotion = Annotated[
 
 @options.spread
 def command(
-    clips: options.Clips,
+    clips: learning_options.Clips,
     *,
-    prompt: options.Prompt = None,
-    each: options.Each = False,
-    prompt_file: options.PromptFile = None,
+    prompt: learning_options.Prompt = None,
+    each: learning_options.Each = False,
+    prompt_file: learning_options.PromptFile = None,
     backbone: options.Backbone = options.DEFAULT_BACKBONE,
-    method: options.Method = None,
+    method: learning_options.Method = None,
     subject: Subject = False,
     with_motion: WithMotion = None,
     wish: planning.Wish,

@@ -11,16 +11,12 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from vmc_cli import recipes, terminal
-from vmc_cli.course import SOLVERS
+from vmc_cli import terminal
 
 DEFAULT_BACKBONE = "sprites"
 
 MEMORY = ("auto", "low", "medium", "high")
 """How much memory may be spent; `costs.LEVELS` says on what."""
-
-LEARNING_MEMORY = ("auto", "int8", *MEMORY[1:])
-"""The same for learning, with `costs.IN_BYTES`."""
 
 ATTENTION = ("auto", "xformers", "sdpa")
 """What attention is computed by: `attention.chosen`."""
@@ -46,18 +42,15 @@ def backbone_names() -> list[str]:
     return list(BACKBONES)
 
 
-def _one_of(known: Sequence[str], option: str, metavar: str, told: str) -> Any:
+def one_of(known: Sequence[str], option: str, metavar: str, told: str) -> Any:
+    """An option whose value is one of ``known``."""
     return typer.Option(option, metavar=metavar, autocompletion=lambda: list(known), help=told)
 
 
-def _memory(levels: Sequence[str], more: str = "") -> Any:
+def memory(levels: Sequence[str], more: str = "") -> Any:
+    """The option of `costs.LEVELS`, with what else is to be told of them."""
     told = f"How much memory to spend: {', '.join(levels)}. Less is slower{more}."
-    return _one_of(levels, "--memory", "LEVEL", told)
-
-
-def _noise(default: str) -> Any:
-    told = f"What to start from: {', '.join(recipes.NOISES)}.{default}"
-    return _one_of(recipes.NOISES, "--noise", "KIND", told)
+    return one_of(levels, "--memory", "LEVEL", told)
 
 
 Json = Annotated[
@@ -69,26 +62,6 @@ Json = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=_stay_quiet, help="Say nothing but errors.")]
 Seed = Annotated[
     int, typer.Option("--seed", min=0, max=2**32 - 1, metavar="N", help="Same seed, same result.")
-]
-
-Clips = Annotated[
-    list[Path],
-    typer.Argument(
-        metavar="CLIP", help="Videos, animated pictures or folders of pictures; learned as one motion."
-    ),
-]
-Prompt = Annotated[
-    str | None,
-    typer.Option("--prompt", "-p", metavar="TEXT", help='What happens in the clip: "a seagull is walking".'),
-]
-Each = Annotated[bool, typer.Option("--each", help="Learn a motion from each clip, by a --prompt-file.")]
-PromptFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--prompt-file",
-        metavar="FILE.csv",
-        help="For --each: a table with the columns clip (its file name) and prompt, and name if you like.",
-    ),
 ]
 Name = Annotated[
     str | None,
@@ -114,44 +87,6 @@ MotionsBackbone = Annotated[
         help="The model to use.  [default: the one that the motion was learned with]",
     ),
 ]
-Method = Annotated[
-    str | None,
-    typer.Option(
-        "--method",
-        metavar="NAME|FILE.toml",
-        autocompletion=lambda: list(recipes.RECIPES),
-        help="How to learn: `vmc methods` lists the ways; or a recipe of your own.  [default: vmc; for "
-        "--subject: subject]",
-    ),
-]
-Kind = Annotated[
-    str | None,
-    typer.Option(
-        "--kind",
-        metavar="KIND",
-        help="The kind of motion, for the method inversion: object, camera or hybrid.  [default: object]",
-    ),
-]
-Token = Annotated[
-    str | None,
-    typer.Option(
-        "--token",
-        metavar="TEXT",
-        help='What stands for it in prompts: "V*" in "a person doing the V*", "X*" in "a X* dog".',
-    ),
-]
-TrainToken = Annotated[
-    bool,
-    typer.Option("--train-token", help="Learn what the token's word means, too: more exact, copies more."),
-]
-EarlyStop = Annotated[
-    bool,
-    typer.Option(
-        "--early-stop",
-        help="For a token: stop learning when other subjects lose their looks, and keep the best. Needs "
-        "--clip-model, but not with sprites.",
-    ),
-]
 ClipModel = Annotated[
     str | None,
     typer.Option(
@@ -163,58 +98,6 @@ ClipModel = Annotated[
         "(openai/clip-vit-large-patch14), fetched once.",
     ),
 ]
-Regularize = Annotated[
-    Path | None,
-    typer.Option(
-        "--regularize",
-        metavar="FOLDER",
-        help="Clips of other motions, learned from in turn so that nothing is forgotten; captions in "
-        "captions.json, or as the files are named.",
-    ),
-]
-Steps = Annotated[
-    int | None, typer.Option("--steps", min=1, metavar="N", help="Learning steps.  [default: the method's]")
-]
-LearningRate = Annotated[
-    float | None,
-    typer.Option("--learning-rate", metavar="X", help="Step size of the optimiser.  [default: the method's]"),
-]
-Rank = Annotated[
-    str | None,
-    typer.Option("--rank", metavar="N|full", help="Rank of what is learned.  [default: the method's]"),
-]
-Loss = Annotated[
-    str | None,
-    _one_of(
-        recipes.LOSSES,
-        "--loss",
-        "NAME",
-        f"The objective: {', '.join(recipes.LOSSES)}.  [default: the method's]",
-    ),
-]
-Stride = Annotated[
-    int | None,
-    typer.Option(
-        "--stride", min=1, metavar="N", help="Frames apart that are compared.  [default: the method's]"
-    ),
-]
-Trim = Annotated[
-    str | None,
-    typer.Option(
-        "--trim", metavar="FROM:TO", help="The part of the clip to learn, in seconds: 1.5:4, :4 or 1.5:"
-    ),
-]
-SampleFps = Annotated[
-    float | None,
-    typer.Option(
-        "--sample-fps",
-        metavar="X",
-        help="Take so many frames a second from the beginning.  [default: spread over the whole part]",
-    ),
-]
-KeepPrompt = Annotated[
-    bool, typer.Option("--keep-prompt", help="Learn with the prompt as it is, its place not stripped.")
-]
 Replace = Annotated[
     bool,
     typer.Option(
@@ -225,125 +108,23 @@ DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Say what would be done, and what it takes; load and write nothing."),
 ]
-Memory = Annotated[str, _memory(MEMORY)]
-LearningMemory = Annotated[
-    str, _memory(LEARNING_MEMORY, "; int8 holds what is frozen in 8 bits, for the smallest GPUs")
-]
+Memory = Annotated[str, memory(MEMORY)]
 Attention = Annotated[
     str,
-    _one_of(
+    one_of(
         ATTENTION,
         "--attention",
         "NAME",
         f"What computes attention: {', '.join(ATTENTION)} (PyTorch's own).",
     ),
 ]
-Compile = Annotated[
-    bool,
-    typer.Option(
-        "--compile",
-        help="Compile the network for this machine first, which takes a minute or more: for many videos.",
-    ),
-]
-CheckpointEvery = Annotated[
-    int,
-    typer.Option(
-        "--checkpoint-every", min=1, metavar="N", help="Steps after which the run is kept for --resume."
-    ),
-]
-Resume = Annotated[
-    bool, typer.Option("--resume", help="Continue a run that was interrupted, with the same result.")
-]
 
 Motion = Annotated[
     str, typer.Argument(metavar="NAME", autocompletion=motion_names, help="The motion's name.")
 ]
-Subject = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--subject",
-        metavar="NAME|FILE.safetensors[:STRENGTH]",
-        autocompletion=motion_names,
-        help="What is to be seen: a learned subject, a LoRA file of diffusers, peft or kohya, or an "
-        "embedding of textual inversion, made for the same model; may be repeated.",
-    ),
-]
-Noise = Annotated[str | None, _noise("  [default: the method's own, or random without a motion]")]
-MotionsNoise = Annotated[str | None, _noise("")]
-SamplingSteps = Annotated[
-    int | None,
-    typer.Option(
-        "--steps",
-        min=1,
-        max=recipes.MOST_STEPS,
-        metavar="N",
-        help="Denoising steps.  [default: the backbone's own]",
-    ),
-]
-Solver = Annotated[
-    str | None,
-    _one_of(
-        SOLVERS,
-        "--solver",
-        "NAME",
-        f"How steps are taken: {', '.join(SOLVERS)}, which needs fewer.  [default: the backbone's own]",
-    ),
-]
-Guidance = Annotated[
-    float | None,
-    typer.Option(
-        "--guidance",
-        metavar="X",
-        help="How strictly the prompt is followed.  [default: the backbone's own]",
-    ),
-]
-GuideUntil = Annotated[
-    float | None,
-    typer.Option(
-        "--guide-until",
-        metavar="X",
-        help="Guide only while more than this share of the noise is left, 0 to 1; then steps take half the "
-        "time.  [default: the backbone's own]",
-    ),
-]
-Eta = Annotated[
-    float | None,
-    typer.Option(
-        "--eta",
-        metavar="X",
-        help="How much fresh noise is added while details are drawn, 0 to 1.  [default: the backbone's own]",
-    ),
-]
-Negative = Annotated[str, typer.Option("--negative", metavar="TEXT", help="What should not be seen.")]
-Count = Annotated[
-    int, typer.Option("--count", min=1, max=1000, metavar="N", help="How many videos, a seed each.")
-]
-Out = Annotated[
-    Path | None,
-    typer.Option(
-        "--out",
-        "-o",
-        metavar="PATH",
-        help="File (.mp4, .gif, .webp), existing folder to put it into, or a new folder of PNGs."
-        "  [default: named after the prompt, here]",
-    ),
-]
 Sheet = Annotated[
     Path | None,
     typer.Option("--sheet", metavar="FILE.png", help="Also write a picture of all frames, side by side."),
-]
-PreviewEvery = Annotated[
-    int | None,
-    typer.Option(
-        "--preview-every",
-        min=1,
-        metavar="N",
-        help="Every N steps add a sample to a picture: FILE_preview.png beside --sheet, or NAME_preview.png.",
-    ),
-]
-Strength = Annotated[
-    float,
-    typer.Option("--strength", metavar="X", help="How strongly motions act; 0 is not at all, 1 as learned."),
 ]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite what is in the way.")]
 

@@ -15,7 +15,7 @@ from registry.store import Store
 from vmc_cli import backbones, captions, prompts, recipe_file, tokens
 from vmc_cli.backbones import Spec
 from vmc_cli.checkpoints import Checkpoint
-from vmc_cli.commands import casting, checks, options
+from vmc_cli.commands import casting, checks, learning_options, options
 from vmc_cli.decoding.pictures import in_order
 from vmc_cli.errors import ClipError, IncompatibleError, UsageError
 from vmc_cli.evaluation import judges
@@ -31,28 +31,28 @@ class Wish:
     """How the command line asks to learn, as it was given: the options of learn and reverse."""
 
     name: options.Name = None
-    kind: options.Kind = None
-    token: options.Token = None
-    train_token: options.TrainToken = False
-    regularize: options.Regularize = None
-    early_stop: options.EarlyStop = False
+    kind: learning_options.Kind = None
+    token: learning_options.Token = None
+    train_token: learning_options.TrainToken = False
+    regularize: learning_options.Regularize = None
+    early_stop: learning_options.EarlyStop = False
     clip_model: options.ClipModel = None
-    steps: options.Steps = None
-    learning_rate: options.LearningRate = None
-    rank: options.Rank = None
-    loss: options.Loss = None
-    stride: options.Stride = None
-    trim: options.Trim = None
-    sample_fps: options.SampleFps = None
-    keep_prompt: options.KeepPrompt = False
+    steps: learning_options.Steps = None
+    learning_rate: learning_options.LearningRate = None
+    rank: learning_options.Rank = None
+    loss: learning_options.Loss = None
+    stride: learning_options.Stride = None
+    trim: learning_options.Trim = None
+    sample_fps: learning_options.SampleFps = None
+    keep_prompt: learning_options.KeepPrompt = False
     seed: options.Seed = 0
     replace: options.Replace = False
-    checkpoint_every: options.CheckpointEvery = Checkpoint.every
-    resume: options.Resume = False
-    memory: options.LearningMemory = "auto"
+    checkpoint_every: learning_options.CheckpointEvery = Checkpoint.every
+    resume: learning_options.Resume = False
+    memory: learning_options.LearningMemory = "auto"
     attention: options.Attention = "auto"
     sheet: options.Sheet = None
-    preview_every: options.PreviewEvery = None
+    preview_every: learning_options.PreviewEvery = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def planned(
     prompt = checks.worded("prompt", prompt)
     checks.finite("--learning-rate", wish.learning_rate, above=0)
     checks.finite("--sample-fps", wish.sample_fps, above=0)
-    checks.among("--memory", wish.memory, options.LEARNING_MEMORY)
+    checks.among("--memory", wish.memory, learning_options.LEARNING_MEMORY)
     checks.among("--attention", wish.attention, options.ATTENTION)
     checks.sheet(wish.sheet, force=wish.replace)
     part = checks.trimmed(wish.trim)

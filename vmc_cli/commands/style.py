@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from vmc_cli import backbones, prompts, terminal
-from vmc_cli.commands import casting, checks, generating, learning, options, planning
+from vmc_cli.commands import casting, checks, generating, generating_options, learning, options, planning
 from vmc_cli.errors import NotFoundError, UsageError
 
 
@@ -18,7 +18,7 @@ from vmc_cli.errors import NotFoundError, UsageError
 class Wish(generating.Wish):
     """As for generate, but from the clip's own noise."""
 
-    noise: options.MotionsNoise = "inverted"
+    noise: generating_options.MotionsNoise = "inverted"
 
 
 @options.spread
