@@ -22,6 +22,8 @@ from .world import (
 )
 
 WANDERING = "wandering"  # the motion that words leave open
+PLAIN = ("still", *DIRECTIONS)  # more often: sprites are upright then, and of one size
+HARD = ("growing", "shrinking", "turning")  # more often: each size and angle is another picture
 
 UNSEEN = ("happy", "old", "beautiful", "strange", "young", "very", "cute", "sks", "pll", "ohwx", "zwx")
 """Words that mean nothing here; learning beside them teaches the model to overlook what it does not know."""
@@ -31,8 +33,7 @@ def draw(rng: random.Random) -> tuple[Scene, str]:
     """A random scene and a caption that is true of it (sometimes short of telling all)."""
     place = rng.choice(list(PLACES))
     style = rng.choice(list(STYLES)) if rng.random() < 0.05 else ""
-    plain = ["still", *DIRECTIONS]  # more often: sprites are upright then, and of one size
-    motion = rng.choice(plain if rng.random() < 0.4 else list(MOTIONS))
+    motion = rng.choice(PLAIN if rng.random() < 0.15 else [*MOTIONS, *HARD])
     speed = rng.choice(("slow", "normal", "normal", "normal", "fast"))
     size = rng.choice(("small", *[""] * 18, "big"))
     if motion in ("growing", "shrinking"):
