@@ -30,16 +30,6 @@ PICTURES = 6  # of a subject, each in another place
 def motion(backbone: Backbone, store: Store, name: str, row: Row) -> Delta:
     """The motion called ``name`` as ``row`` learns it; learned now unless ``store`` has it."""
     recipe = recipe_of(backbone, row)
-    told = [
-        name,
-        recipe.to_card(),
-        row.keep_prompt,
-        row.clips,
-        row.token,
-        row.broken,
-        row.others,
-        row.backward,
-    ]
 
     def learn(label: str) -> Delta:
         footage = motions.Footage.of(
@@ -61,7 +51,22 @@ def motion(backbone: Backbone, store: Store, name: str, row: Row) -> Delta:
                 keep_prompt=row.keep_prompt,
             )
 
-    return _kept(backbone, store, told, learn)
+    return _kept(backbone, store, told(backbone, name, row), learn)
+
+
+def told(backbone: Backbone, name: str, row: Row) -> list[object]:
+    """All that decides what ``row`` learns of a motion, ready for JSON."""
+    recipe = recipe_of(backbone, row).to_card()
+    return [
+        name,
+        recipe,
+        row.keep_prompt,
+        row.clips,
+        row.token,
+        row.broken,
+        row.others,
+        row.backward,
+    ]
 
 
 def recipe_of(backbone: Backbone, row: Row) -> Recipe:
@@ -73,7 +78,7 @@ def recipe_of(backbone: Backbone, row: Row) -> Recipe:
 
 def subject(backbone: Backbone, store: Store, name: str) -> Delta:
     """The sprite called ``name``, which the model never saw, learned from pictures; as `motion`."""
-    recipe = recipe_file.chosen("subject", backbone.spec.recipes)
+    recipe = subject_recipe(backbone)
 
     def learn(label: str) -> Delta:
         footage = motions.Footage.of(
@@ -88,6 +93,11 @@ def subject(backbone: Backbone, store: Store, name: str) -> Delta:
         )
 
     return _kept(backbone, store, [name, recipe.to_card()], learn)
+
+
+def subject_recipe(backbone: Backbone) -> Recipe:
+    """How a subject is learned."""
+    return recipe_file.chosen("subject", backbone.spec.recipes)
 
 
 def _kept(backbone: Backbone, store: Store, told: list[object], learn: Callable[[str], Delta]) -> Delta:

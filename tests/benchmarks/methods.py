@@ -98,7 +98,7 @@ def key(row: Row, motion: str, target: tuple[str, str], seed: int) -> str:
 
 
 def expected(backbone: Backbone, todo: Sequence[tuple[Row, str]]) -> float:
-    """About how many seconds it takes to make these videos, and to learn the motions that they want."""
+    """About how many seconds it takes to make these videos, and to learn what they want."""
     spec, taught = backbone.spec, {}
     seconds = 0.0
     for row, motion in todo:
@@ -106,10 +106,12 @@ def expected(backbone: Backbone, todo: Sequence[tuple[Row, str]]) -> float:
             spec, [], 0, course=replace(spec.course, **row.course), asked="high"
         ).seconds
         if row.motion:
-            taught[repr((row.recipe, row.clips, row.keep_prompt, row.broken, motion))] = row
-    for row in taught.values():
-        recipe = learned.recipe_of(backbone, row)
-        seconds += motions.of_learning(spec, recipe, row.clips, row.others, asked="high").seconds
+            kept = learned.told(backbone, motion, row)
+            taught[repr(kept)] = (learned.recipe_of(backbone, row), row.clips, row.others)
+        if row.subject:
+            taught[row.subject] = (learned.subject_recipe(backbone), learned.PICTURES, 0)
+    for recipe, clips, others in taught.values():
+        seconds += motions.of_learning(spec, recipe, clips, others, asked="high").seconds
     return seconds
 
 

@@ -62,13 +62,16 @@ def truth(wish: Wish) -> Clip:
 
 def motion_of(frames: np.ndarray, subject: str) -> str:
     """Which of the base motions the sprite makes."""
-    way = oracle.track(frames, subject)
     if abs(oracle.turned(frames, subject)) > TURNS:
         return "turning"
-    growth = np.mean([each.diameter for each in way[-2:]]) / np.mean([each.diameter for each in way[:2]])
-    if not 1 / GROWS < growth < GROWS:
-        return "growing" if growth > 1 else "shrinking"
-    x, y = way[-1].x - way[0].x, way[-1].y - way[0].y
+    way = oracle.track(frames, subject)
+    shares = [max(seen.share, 0.01) for seen in way]
+    growth, x, y = (
+        (len(way) - 1) * np.polynomial.Polynomial.fit(range(len(way)), told, 1, w=shares).convert().coef[1]
+        for told in zip(*((math.log(seen.diameter), seen.x, seen.y) for seen in way), strict=True)
+    )
+    if abs(growth) > math.log(GROWS):
+        return "growing" if growth > 0 else "shrinking"
     if math.hypot(x, y) < RESTS:
         return "still"
     return max(world.DIRECTIONS, key=lambda name: _along(world.DIRECTIONS[name], x, y))

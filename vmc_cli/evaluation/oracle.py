@@ -32,6 +32,7 @@ _EDGE = 8  # pixels that the picture is continued by, so that sprites may stand 
 _REACH = 40  # pixels around the picture, for discs at its edge
 _CANDIDATES = 12  # sprites that are looked at closely
 _PEAKS = 3  # spots of each
+_CLEAR = 0.7  # of the best share: a sprite that is seen upright so well has the size that it is seen in
 
 
 @dataclass(frozen=True)
@@ -113,12 +114,17 @@ def turned(frames: np.ndarray, name: str) -> float:
     0 where it stays upright: where no other angle explains much more.
     """
     video, glyph = as_tensor(frames), glyphs()[NAMES.index(name)][None]
-    clearest = max(track(frames, name), key=lambda seen: seen.share)
-    diameter = round(clearest.diameter * SIZE)
+    way = track(frames, name)
+    clearest = max(way, key=lambda seen: seen.share)
+    sizes = [seen if seen.share > _CLEAR * clearest.share else clearest for seen in way]
+    diameters = torch.tensor([round(seen.diameter * SIZE) for seen in sizes])
     angles = [2 * math.pi * i / TURNS for i in range(TURNS)]
-    found = torch.stack([
-        evidence(video, _cut(_turned(glyph, angle), diameter)).flatten(1).amax(1) for angle in angles
-    ])  # fmt: skip
+    found = torch.zeros(TURNS, len(video))
+    for diameter in diameters.unique().tolist():
+        alike = diameters == diameter
+        for turn, angle in enumerate(angles):
+            sprite = _cut(_turned(glyph, angle), diameter)
+            found[turn, alike] = evidence(video[alike], sprite).flatten(1).amax(1)
     if found.amax(0).sum() < 1.25 * found[0].sum():
         return 0.0
     upright = np.unwrap(np.array(angles)[found.argmax(0).numpy()])
