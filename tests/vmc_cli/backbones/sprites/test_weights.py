@@ -48,6 +48,16 @@ def test_it_draws_the_place_that_it_is_told(sprites: Backbone, place: str, where
     assert oracle.place(video.frames) == place
 
 
+@pytest.mark.parametrize("motion", ["left", "right", "up", "down", "still"])
+def test_it_moves_as_words_say(sprites: Backbone, motion: str) -> None:
+    prompt = f"a penguin is {world.MOTIONS[motion][0]} in the desert"
+    course = Course(15, solver="dpm++", guidance=4.0, eta=1.0)
+    way = oracle.track(motions.generate(sprites, prompt, course=course, seed=3).frames, "penguin")
+    moved = (way[-1].x - way[0].x, way[-1].y - way[0].y)
+    told = [world.TRAVEL["normal"] * along for along in world.DIRECTIONS.get(motion, (0, 0))]
+    assert moved == pytest.approx(told, abs=0.1)
+
+
 def test_the_same_seed_gives_the_same_pixels(sprites: Backbone) -> None:
     first, again, other = (
         torch.from_numpy(motions.generate(sprites, "a car", course=Course(3), seed=seed).frames)
