@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vmc_cli.errors import DiskError, NotFoundError, UsageError
-from vmc_cli.recipes import KINDS, RECIPES, Recipe
+from vmc_cli.recipes import KINDS, RECIPES, UNSET, Recipe
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -107,7 +107,7 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 def _value(path: Path, key: str, value: Any, kind: str) -> Any:
     """`value` as a field of type `kind` holds it."""
-    if kind == "int | None" and value == "full":
+    if key in UNSET and value == UNSET[key]:
         return None
     numbers = isinstance(value, list) and all(_is(each, int, float) for each in value)
     texts = isinstance(value, list) and all(_is(each, str) for each in value)
@@ -117,7 +117,7 @@ def _value(path: Path, key: str, value: Any, kind: str) -> Any:
         "int": (_is(value, int), "a whole number"),
         "int | None": (_is(value, int), 'a whole number, or "full"'),
         "float": (_is(value, int, float), "a number"),
-        "float | None": (_is(value, int, float), "a number"),
+        "float | None": (_is(value, int, float), 'a number, or "own"'),
         "tuple[str, ...]": (texts, "a list of texts"),
         "tuple[float, float]": (numbers and len(value) == 2, "a list of two numbers"),
     }[kind]

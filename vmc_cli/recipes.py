@@ -26,6 +26,9 @@ NOISES = ("inverted", "blend", "low-frequency", "motion", "random")
 DEFAULT_NOISE = "motion"
 """Start of a video that follows a motion, unless its method has another; without one it is random."""
 
+UNSET: Mapping[str, str] = MappingProxyType({"rank": "full", "guidance": "own"})
+"""What None is called, where a recipe may have it: whole weights, and as much as the model likes best."""
+
 LARGEST_RANK = 1024
 
 MOST_STEPS = 1000

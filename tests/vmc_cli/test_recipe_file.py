@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from vmc_cli.errors import NotFoundError, UsageError, VmcError
 from vmc_cli.recipe_file import LARGEST, chosen
-from vmc_cli.recipes import RECIPES, Recipe
+from vmc_cli.recipes import RECIPES, UNSET, Recipe
 
 VMC = RECIPES["vmc"]
 PREFERRED = {"vmc": {"steps": 7, "rank": 3}}
@@ -26,8 +26,9 @@ def written(folder: Path, text: str) -> str:
 
 def as_toml(recipe: Recipe) -> str:
     """Every key of a recipe, as somebody would write it by hand."""
-    words = {"None": '"full"', "True": "true", "False": "false"}
+    words = {"True": "true", "False": "false"}
     told = {key: str(value).replace("'", '"') for key, value in recipe.to_card().items()}
+    told |= {key: f'"{word}"' for key, word in UNSET.items() if told[key] == "None"}
     for key, value in recipe.to_card().items():
         told[key] = f'"{value}"' if isinstance(value, str) else words.get(told[key], told[key])
     return "\n".join(f"{key} = {text}" for key, text in told.items())

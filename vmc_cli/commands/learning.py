@@ -19,7 +19,7 @@ from vmc_cli.commands.planning import Plan, Wish
 from vmc_cli.commands.previewing import Picture
 from vmc_cli.errors import OutOfMemory, Stopped
 from vmc_cli.progress import Progress
-from vmc_cli.recipes import SUBJECT
+from vmc_cli.recipes import SUBJECT, UNSET
 
 if TYPE_CHECKING:
     from vmc_cli.backbones.base import Backbone
@@ -90,7 +90,7 @@ def rehearse(plan: Plan, as_json: bool) -> None:
             ),
             *((("other clips", len(plan.others)),) if plan.others else ()),
             ("backbone", f"{spec.name}, {spec.frames} frames of {spec.width}x{spec.height}"),
-            *((key.replace("_", " "), _worded(value)) for key, value in recipe.items()),
+            *((key.replace("_", " "), _worded(key, value)) for key, value in recipe.items()),
             *rehearsing.worded(estimate, "learning"),
         ]
     )
@@ -202,7 +202,7 @@ def _first_free(name: str) -> str:
     return next(each for each in names.numbered(name) if not os.path.lexists(store.path(each)))
 
 
-def _worded(value: object) -> str:
+def _worded(key: str, value: object) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value))
-    return "full" if value is None else str(value)
+    return UNSET[key] if value is None else str(value)
