@@ -67,7 +67,7 @@ def motion_of(frames: np.ndarray, subject: str) -> str:
     way = oracle.track(frames, subject)
     shares = [max(seen.share, 0.01) for seen in way]
     growth, x, y = (
-        (len(way) - 1) * np.polynomial.Polynomial.fit(range(len(way)), told, 1, w=shares).convert().coef[1]
+        (len(way) - 1) * np.polyfit(range(len(way)), told, 1, w=shares)[0]
         for told in zip(*((math.log(seen.diameter), seen.x, seen.y) for seen in way), strict=True)
     )
     if abs(growth) > math.log(GROWS):
