@@ -58,7 +58,6 @@ class Bench:
         if row.subject:
             named = learned.SUBJECT
             deltas.append((learned.subject(self.backbone, self._store, row.subject), 1.0))
-        wanted = asked.way[::-1] if row.backward else asked.way
         began = time.monotonic()
         video = motions.generate(
             self.backbone,
@@ -74,7 +73,7 @@ class Bench:
         result = {
             "asked": key(row, motion, target, seed),
             "row": name,
-            "cosine": round(oracle.displacement_cosine(wanted, way), 4),
+            "cosine": round(oracle.displacement_cosine(row.way(asked), way), 4),
             "subject": seen == subject,
             "place": oracle.place(video.frames) == place,
             "leak": seen == asked.subject,

@@ -63,10 +63,9 @@ def shown(name: str, row: Row | None = None) -> Shown:
 def followed(studio: Studio, name: str, row: Row, *others: str) -> Iterator[Shown]:
     """One motion as ``row`` learns it, of two subjects, and what else is asked for."""
     asked, delta = MOTIONS[name], studio.motion(name, row)
-    way = asked.way[::-1] if row.backward else asked.way
     yield shown(name, row)
     for who, where in (("penguin", "in the desert"), ("tiger", "in the forest")):
-        yield studio.made(f"a {who} is {row.doing(asked)} {where}", [(delta, 1.0)], way=way)
+        yield studio.made(f"a {who} is {row.doing(asked)} {where}", [(delta, 1.0)], way=row.way(asked))
     for prompt in others:
         yield studio.made(prompt, [(delta, 1.0)])
 
@@ -87,8 +86,7 @@ def token(studio: Studio) -> Iterator[Shown]:
 def subject(studio: Studio) -> Iterator[Shown]:
     """A sprite that the model never saw, from pictures; standing, and on a learned way."""
     koala, circle = learned.subject(studio.backbone, studio.store, "koala"), MOTIONS["circle"]
-    for picture in learned.pictures("koala")[:1]:
-        yield picture, "learned: a X*, from pictures"
+    yield learned.pictures("koala")[0], "learned: a X*, from pictures"
     yield studio.made("a X* is standing still in the snow", [(koala, 1.0)])
     moving = [(studio.motion("circle"), 1.0), (koala, 1.0)]
     yield studio.made("a X* is circling in the desert", moving, way=circle.way)
@@ -99,13 +97,10 @@ def composition(studio: Studio) -> Iterator[Shown]:
     names = ("circle", "swell and drift")
     yield from map(shown, names)
     for strengths in ((1.0, 0.0), (0.7, 0.5), (0.5, 0.7), (0.0, 1.0)):
-        deltas = [
-            (studio.motion(name), strength)
-            for name, strength in zip(names, strengths, strict=True)
-            if strength
-        ]
+        parts = [each for each in zip(names, strengths, strict=True) if each[1]]
+        deltas = [(studio.motion(name), strength) for name, strength in parts]
         video, told = studio.made("a penguin is moving in the desert", deltas)
-        yield video, f"{' + '.join(f'{s:g} {n}' for n, s in zip(names, strengths, strict=True) if s)}: {told}"
+        yield video, f"{' + '.join(f'{strength:g} {name}' for name, strength in parts)}: {told}"
 
 
 def style(studio: Studio) -> Iterator[Shown]:

@@ -140,6 +140,10 @@ class Row:
             self, recipe=recipe, course={"steps": sampling, **self.course} if sampling else self.course
         )
 
+    def way(self, motion: Motion) -> Way:
+        """Where its videos should go."""
+        return motion.way[::-1] if self.backward else motion.way
+
     def doing(self, motion: Motion) -> str:
         """What is said to happen."""
         return f"doing the {self.token}" if self.token else motion.verb
