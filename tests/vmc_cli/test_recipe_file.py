@@ -48,6 +48,10 @@ def test_every_recipe_can_be_written_down_and_read_again(tmp_path, method):
         assert chosen(written(tmp_path, as_toml(recipe)), PREFERRED) == recipe
 
 
+def test_there_is_a_word_for_every_value_that_may_be_left_open():
+    assert {field.name for field in dataclasses.fields(Recipe) if "None" in str(field.type)} == set(UNSET)
+
+
 def test_a_file_says_what_differs_and_wins_over_what_the_backbone_likes(tmp_path):
     numbers = 'like = "vmc"\nrank = "full"\nlearning_rate = 1\nbetas = [0.5, 0]\n'
     text = numbers + 'trains = ["temporal-attention/to_v"]'
