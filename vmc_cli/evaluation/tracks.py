@@ -19,17 +19,22 @@ POINTS = 400
 WINDOW = 15  # pixels
 REACH = 0.4  # of the longer side: how far from one frame to the next a lost point is looked for
 ALIKE, SUPPORT = 0.8, 0.1  # an agreement, and the share of all moving tracks that must agree with one
-LOST = 1.0  # pixels between a point and where following it back in time leads
+LOST = 1.0  # pixels of the video between a point and where following it back in time leads
 REST = 0.006  # of the longer side a frame: less is jitter
 MOVING = 0.02  # of the longer side: a point that never gets further from its start stands still
 
 
 def follow(frames: Frames) -> Tracks:
-    """Follow the corners of the first frame through all, by pyramidal Lucas-Kanade.
+    """Follow the corners of the first frame through all, and those of the last one backward.
 
-    Where that fails, as it does when something jumps by its own size, the point's surroundings are looked for
-    by correlation first. A point counts when it can be followed to the last frame, and every step back again.
+    By pyramidal Lucas-Kanade. Where that fails, as it does when something jumps by its own size, the point's
+    surroundings are looked for by correlation first. A point counts when it can be followed through all
+    frames, and every step back again.
     """
+    return np.concatenate([_forward(frames), _forward(frames[::-1])[:, ::-1]])
+
+
+def _forward(frames: Frames) -> Tracks:
     height, width = frames.shape[1:3]
     scale = max(1.0, SIDE / min(height, width))
     size = (round(width * scale), round(height * scale))
@@ -43,10 +48,10 @@ def follow(frames: Frames) -> Tracks:
     way = corners.reshape(-1, 1, 2)
     for before, after in itertools.pairwise(grey):
         here = np.ascontiguousarray(way[:, -1])
-        moved, sure = _step(before, after, here, here)
+        moved, sure = _step(before, after, here, here, LOST * scale)
         if not sure.all():
             guesses = np.stack([_looked_for(before, after, point) for point in here[~sure]])
-            moved[~sure], sure[~sure] = _step(before, after, here[~sure], guesses)
+            moved[~sure], sure[~sure] = _step(before, after, here[~sure], guesses, LOST * scale)
         way = np.concatenate([way[sure], moved[sure, None]], axis=1)
         if not len(way):
             return np.zeros((0, len(frames), 2))
@@ -54,13 +59,15 @@ def follow(frames: Frames) -> Tracks:
     return tracks
 
 
-def _step(before: Grey, after: Grey, points: Points, guesses: Points) -> tuple[Points, NDArray[np.bool_]]:
-    """Where points (P, 2) went, and which of them led back to where they came from."""
+def _step(
+    before: Grey, after: Grey, points: Points, guesses: Points, lost: float
+) -> tuple[Points, NDArray[np.bool_]]:
+    """Where points (P, 2) went, and which of them led back to within ``lost`` of where they came from."""
     moved, found = _flow(before, after, points, guesses)
     back, found_back = _flow(after, before, moved, moved - guesses + points)
     strayed = np.linalg.norm(back - points, axis=-1)
     inside = ((moved >= 0) & (moved < before.shape[::-1])).all(axis=-1)
-    return moved, found & found_back & (strayed < LOST) & inside
+    return moved, found & found_back & (strayed < lost) & inside
 
 
 def _flow(before: Grey, after: Grey, points: Points, guesses: Points) -> tuple[Points, NDArray[np.bool_]]:

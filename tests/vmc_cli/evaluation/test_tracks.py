@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import cos, pi, sin
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -65,6 +66,18 @@ def test_where_nothing_moves_it_is_nothing(drawn):
     still = video([(0.5, 0.5)] * N, "cat")
     assert fidelity(drawn["circle"], still) == 0
     assert fidelity(still, still) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "subject", "place", "unrest"),
+    [("circle", "tiger", "grass", 80), ("zigzag", "penguin", "desert", 160)],
+)
+def test_what_is_drawn_softly_and_differently_in_every_frame_is_followed(drawn, name, subject, place, unrest):
+    rng = np.random.default_rng(0)
+    changes = [cv2.GaussianBlur(rng.normal(0, unrest, (64, 64, 3)), (0, 0), 1.5) for _ in range(N)]
+    blurred = [cv2.GaussianBlur(frame, (0, 0), 0.8) for frame in video(WAYS[name], subject, place)]
+    soft = (np.array(blurred) + np.array(changes)).clip(0, 255).astype(np.uint8)
+    assert fidelity(drawn[name], soft) > 0.9
 
 
 def test_a_picture_without_corners_has_no_tracks():
