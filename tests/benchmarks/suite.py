@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import cos, pi, sin
@@ -15,6 +16,10 @@ N = world.FRAMES
 Way = tuple[tuple[float, float], ...]
 
 
+TARGETS: tuple[tuple[str, str], ...] = (("penguin", "desert"), ("airplane", "sky"), ("tiger", "forest"))
+"""Who is to move in the same way, and where."""
+
+
 @dataclass(frozen=True)
 class Motion:
     """A clip to learn: a sprite that the model never saw on a way that it was never taught."""
@@ -25,6 +30,7 @@ class Motion:
     way: Way
     scales: tuple[float, ...] = (1.0,) * N
     angles: tuple[float, ...] = (0.0,) * N
+    targets: tuple[tuple[str, str], ...] = TARGETS
 
     @property
     def prompt(self) -> str:
@@ -58,7 +64,7 @@ def _turn(share: float) -> float:
     return 2 * pi * share * (N - 1) / N
 
 
-MOTIONS: Mapping[str, Motion] = {
+SUITE: Mapping[str, Motion] = {
     "circle": Motion(
         "ladybug", "grass", "circling",
         _way(lambda u: 0.5 + 0.24 * cos(_turn(u)), lambda u: 0.5 + 0.24 * sin(_turn(u))),
@@ -105,8 +111,47 @@ MOTIONS: Mapping[str, Motion] = {
     ),
 }  # fmt: skip
 
-TARGETS: tuple[tuple[str, str], ...] = (("penguin", "desert"), ("airplane", "sky"), ("tiger", "forest"))
-"""Who is to move in the same way, and where."""
+
+def _circle(rng: random.Random) -> Way:
+    radius, start, sense = rng.uniform(0.17, 0.26), rng.uniform(0, 2 * pi), rng.choice((-1, 1))
+    x, y = (rng.uniform(0.22 + radius, 0.78 - radius) for _ in range(2))
+    return _way(
+        lambda u: x + radius * cos(start + sense * _turn(u)),
+        lambda u: y + radius * sin(start + sense * _turn(u)),
+    )
+
+
+def _zigzag(rng: random.Random) -> Way:
+    reach, middle = rng.uniform(0.11, 0.17), rng.uniform(0.42, 0.58)
+    corners = rng.choice(((-1, 1, 1, -1), (-1, 0, 1, 0), (-1, 1)))
+    first, forth, upright = rng.randrange(len(corners)), rng.choice((-1, 1)), rng.random() < 0.5
+    span = forth * rng.uniform(0.5, 0.56)
+    along = [0.5 + span * (i / (N - 1) - 0.5) for i in range(N)]
+    across = [middle + reach * corners[(first + i) % len(corners)] for i in range(N)]
+    return tuple(zip(across, along, strict=True) if upright else zip(along, across, strict=True))
+
+
+def _unseen(shape: str, number: int) -> Motion:
+    """A random circle or zigzag of a random sprite, for random others."""
+    rng = random.Random(f"{shape} {number}")
+    way, verb = (_circle(rng), "circling") if shape == "circle" else (_zigzag(rng), "zigzagging")
+    places = rng.sample(list(world.PLACES), 4)
+    cast = rng.sample(list(world.SUBJECTS), 3)
+    return Motion(
+        rng.choice(list(world.STRANGERS)),
+        places[0],
+        verb,
+        way,
+        targets=tuple(zip(cast, places[1:], strict=True)),
+    )
+
+
+UNSEEN: Mapping[str, Motion] = {
+    f"{shape} {number}": _unseen(shape, number) for number in range(1, 7) for shape in ("circle", "zigzag")
+}
+"""Random circles and zigzags, each with its own sprites and places."""
+
+MOTIONS: Mapping[str, Motion] = {**SUITE, **UNSEEN}
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,8 @@ def _fields(facts: dict[str, Any]) -> list[tuple[str, object]]:
         shown.append(("copied", f"{answer}, {rule}"))
     seen = facts["oracle"]
     if seen:
-        shown.append(("seen", f"{seen['subject']} in {seen['place']}"))
+        again = f", twice in {seen['doubled']:.0%} of the frames" if seen["doubled"] else ""
+        shown.append(("seen", f"{seen['subject']} in {seen['place']}{again}"))
         shown.append(("displacement cosine", f"{seen['displacement_cosine']:.3f}"))
         shown.append(("a learned clip's own sprite", "leaks" if seen["leak"] else "is gone"))
     return shown

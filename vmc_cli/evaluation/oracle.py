@@ -32,6 +32,8 @@ _EDGE = 8  # pixels that the picture is continued by, so that sprites may stand 
 _REACH = 40  # pixels around the picture, for discs at its edge
 _CANDIDATES = 12  # sprites that are looked at closely
 _PEAKS = 3  # spots of each
+_APART = 0.8  # diameters between a sprite and a second one
+_SECOND = 0.3  # of the evidence for the first: rendered second ones have 0.9, what is none has less than 0
 _CLEAR = 0.7  # of the best share: a sprite that is seen upright so well has the size that it is seen in
 
 
@@ -62,6 +64,11 @@ def _cut(sprites: Tensor, diameter: int) -> tuple[Tensor, Tensor, Tensor]:
 @lru_cache(maxsize=32)
 def _discs(diameter: int) -> tuple[Tensor, Tensor, Tensor]:
     return _cut(glyphs(), diameter)
+
+
+def _one(row: int, diameter: int) -> tuple[Tensor, Tensor, Tensor]:
+    colour, opacity, disc = _discs(diameter)
+    return colour[row : row + 1], opacity[row : row + 1], disc
 
 
 def _turned(sprites: Tensor, angle: float) -> Tensor:
@@ -106,6 +113,23 @@ def as_tensor(frames: np.ndarray) -> Tensor:
 def track(frames: np.ndarray, name: str) -> list[Sighting]:
     """Where the sprite `name` is in every frame, if it is there: where it explains most."""
     return [seen for _, seen in _sightings(as_tensor(frames), name)]
+
+
+def doubled(frames: np.ndarray, name: str) -> float:
+    """The share of the frames in which the sprite is to be seen a second time.
+
+    A way through such frames may jump from one to the other, and tells nothing.
+    """
+    video, row = as_tensor(frames), NAMES.index(name)
+    line = (torch.arange(SIZE) + 0.5) / SIZE
+    twice = 0
+    for frame, (explained, first) in zip(video, _sightings(video, name), strict=True):
+        diameter = min(DIAMETERS, key=lambda each: abs(each - first.diameter * SIZE))
+        found = evidence(frame[None], _one(row, diameter))[0, 0]
+        beside = (line - first.x) ** 2 + (line[:, None] - first.y) ** 2 >= (_APART * first.diameter) ** 2
+        spot = divmod(int(found.masked_fill(~beside, -math.inf).argmax()), SIZE)
+        twice += _closely(frame, row, diameter, *spot)[0] > _SECOND * explained
+    return twice / len(video)
 
 
 def turned(frames: np.ndarray, name: str) -> float:
@@ -160,8 +184,7 @@ def subject(frames: np.ndarray, names: Sequence[str] = NAMES) -> str:
 def _sightings(video: Tensor, name: str) -> list[tuple[float, Sighting]]:
     """The evidence for the sprite, and where it is, in every frame of (F, 3, SIZE, SIZE)."""
     row = NAMES.index(name)
-    discs = [_discs(diameter) for diameter in DIAMETERS]
-    levels = [evidence(video, (c[row : row + 1], o[row : row + 1], d))[:, 0] for c, o, d in discs]
+    levels = [evidence(video, _one(row, diameter))[:, 0] for diameter in DIAMETERS]
     found = []
     for index, frame in enumerate(video):
         peaks = [level[index].flatten().max(0) for level in levels]

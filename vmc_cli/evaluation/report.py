@@ -130,6 +130,7 @@ class Comparison:
             "place": oracle.place(video.frames),
             "path": [[round(x, 4), round(y, 4)] for x, y in path],
             "diameters": [round(each.diameter, 4) for each in way],
+            "doubled": oracle.doubled(video.frames, subject),
             "share": round(min(each.share for each in way), 3),
             "clip_subjects": self._subjects,
             "displacement_cosine": round(sum(cosines) / len(cosines), 4),

@@ -65,3 +65,19 @@ def test_a_horizon_behind_a_sprite_is_not_taken_for_another() -> None:
     for name, place in (("bus", "beach"), ("cow", "snow"), ("giraffe", "city")):
         video = render(world.Scene(place, 7, (world.actor(name, WAY, 0.42),)))
         assert oracle.subject(video) == name
+
+
+def test_a_second_one_of_a_sprite_is_seen_and_another_sprite_is_not_taken_for_it() -> None:
+    rng = random.Random(2)
+    for name, place in (("penguin", "desert"), ("airplane", "sky"), ("snake", "grass"), ("ball", "snow")):
+        one, two = (
+            world.base_actor(name, "still", "normal", 0.4, box)
+            for box in ((0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0))
+        )
+        other = world.base_actor("pumpkin", "still", "normal", 0.4, (0.5, 0.0, 1.0, 1.0))
+        alone = world.wanderer(name, 0.4, rng)
+        twice = [
+            oracle.doubled(render(world.Scene(place, 3, cast)), name)
+            for cast in ((one, two), (one, other), (alone,))
+        ]
+        assert twice == [1, 0, 0]

@@ -35,6 +35,7 @@ def test_the_own_sprite_of_any_clip_leaks(comparison: Comparison, subject: str, 
     seen = comparison.measured(clip("zigzag", subject, "desert"), None).oracle
     assert (seen["subject"], seen["leak"]) == (subject, leaks)
     assert seen["clip_subjects"] == ["penguin", "car"]
+    assert seen["doubled"] == 0
 
 
 def test_a_learned_clip_in_which_nothing_moves_does_not_count() -> None:
