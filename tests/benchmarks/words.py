@@ -62,9 +62,9 @@ def truth(wish: Wish) -> Clip:
 
 def motion_of(frames: np.ndarray, subject: str) -> str:
     """Which of the base motions the sprite makes."""
-    if abs(oracle.turned(frames, subject)) > TURNS:
-        return "turning"
     way = oracle.track(frames, subject)
+    if abs(oracle.turned(frames, subject, way)) > TURNS:
+        return "turning"
     shares = [max(seen.share, 0.01) for seen in way]
     growth, x, y = (
         (len(way) - 1) * np.polyfit(range(len(way)), told, 1, w=shares)[0]

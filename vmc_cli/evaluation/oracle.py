@@ -132,13 +132,12 @@ def doubled(frames: np.ndarray, name: str) -> float:
     return twice / len(video)
 
 
-def turned(frames: np.ndarray, name: str) -> float:
-    """By how much the sprite turns from the first frame to the last, in radians, clockwise positive.
+def turned(frames: np.ndarray, name: str, way: Sequence[Sighting]) -> float:
+    """By how much the sprite turns on its ``way``, from first to last, in radians, clockwise positive.
 
     0 where it stays upright: where no other angle explains much more.
     """
     video, glyph = as_tensor(frames), glyphs()[NAMES.index(name)][None]
-    way = track(frames, name)
     clearest = max(way, key=lambda seen: seen.share)
     sizes = [seen if seen.share > _CLEAR * clearest.share else clearest for seen in way]
     diameters = torch.tensor([round(seen.diameter * SIZE) for seen in sizes])

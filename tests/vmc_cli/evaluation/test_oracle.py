@@ -52,13 +52,15 @@ def test_the_cosine_tells_a_way_from_its_reverse_and_from_rest() -> None:
 def test_a_turning_sprite_is_seen_to_turn(turn: float) -> None:
     angles = [turn * i / (world.FRAMES - 1) for i in range(world.FRAMES)]
     actor = world.actor("tiger", [(0.5, 0.5)] * world.FRAMES, 0.4, angles=angles)
-    assert oracle.turned(render(world.Scene("city", 1, (actor,))), "tiger") == pytest.approx(turn, abs=0.3)
+    video = render(world.Scene("city", 1, (actor,)))
+    assert oracle.turned(video, "tiger", oracle.track(video, "tiger")) == pytest.approx(turn, abs=0.3)
 
 
 def test_a_sprite_that_moves_or_grows_does_not_turn() -> None:
     scales = [0.7 + 0.08 * i for i in range(world.FRAMES)]
     for actor in (world.actor("tiger", WAY, 0.4), world.actor("tiger", WAY, 0.4, scales=scales)):
-        assert oracle.turned(render(world.Scene("city", 1, (actor,))), "tiger") == 0
+        video = render(world.Scene("city", 1, (actor,)))
+        assert oracle.turned(video, "tiger", oracle.track(video, "tiger")) == 0
 
 
 def test_a_horizon_behind_a_sprite_is_not_taken_for_another() -> None:
