@@ -18,13 +18,15 @@ SOLVERS = ("ddim", "dpm++")
 class Course:
     """What `sampling.sample` goes by.
 
-    ``steps`` of denoising by ``solver``; ``guidance`` is how far from the negative prompt, down to the share
-    ``guide_until`` of the noising, ``eta`` how much fresh noise there is meanwhile.
+    ``steps`` of denoising by ``solver``; ``guidance`` is how far from the negative prompt, from the share
+    ``guide_from`` of the noising down to ``guide_until``, ``eta`` how much fresh noise there is meanwhile.
+    ``guide_from`` is for noise made from a motion, which tells the way while most is noise (`from_noise`).
     """
 
     steps: int = STEPS
     solver: str = "ddim"
     guidance: float = GUIDANCE
+    guide_from: float = 1.0
     guide_until: float = 0.0
     eta: float = 0.0
 
@@ -33,3 +35,7 @@ class Course:
         told = recipe.get("guidance")
         told = told if isinstance(told, int | float) and math.isfinite(told) else None
         return self if told is None else replace(self, guidance=float(told))
+
+    def from_noise(self, noise: str) -> Course:
+        """This as it is for a video that starts from ``noise``: random noise is guided from the beginning."""
+        return replace(self, guide_from=1.0) if noise == "random" else self

@@ -34,9 +34,9 @@ def sample(
     The solver "ddim" takes the predicted video for what it is at each step, "dpm++" for what it is becoming
     (`Schedule.bend`), which gets as far in fewer steps.
     ``guidance`` scales the step from the prediction for ``negative_embedding`` to that for ``embedding``
-    (classifier-free guidance), until only the share ``guide_until`` of the noising is left. With 1 there is
-    none, nor without ``negative_embedding``, and steps take half the time. Unless ``together``, the two are
-    computed one after the other, in half the memory.
+    (classifier-free guidance), while the share of the noising that is left is from ``guide_until`` to
+    ``guide_from``. With 1 there is none, nor without ``negative_embedding``, and steps take half the time.
+    Unless ``together``, the two are computed one after the other, in half the memory.
     With ``eta`` above 0, fresh noise by ``seed`` replaces some of the old (`Schedule.renewal`) from `SETTLED`
     on, so that a network's errors do not add up.
 
@@ -50,7 +50,7 @@ def sample(
     schedule, before = backbone.schedule, None
     for t, to in _transitions(backbone, course.steps):
         left = t / schedule.train_timesteps
-        guidance = course.guidance if left >= course.guide_until else 1.0
+        guidance = course.guidance if course.guide_until <= left <= course.guide_from else 1.0
         negative = None if guidance == 1 else negative_embedding
         prediction = guided(backbone, latents, t, embedding, negative, scale=guidance, together=together)
         eta = course.eta if left <= SETTLED else 0.0

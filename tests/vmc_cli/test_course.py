@@ -12,6 +12,12 @@ def test_guidance_is_what_a_method_likes_else_the_models_own():
     assert own.liked_by(RECIPES["inversion"].to_card()) == Course(steps=9, guidance=10.0)
 
 
+def test_random_noise_is_guided_from_the_beginning():
+    own = Course(guide_from=0.5)
+    assert own.from_noise("random") == Course()
+    assert own.from_noise("inverted") == own
+
+
 @pytest.mark.parametrize("told", [None, "10", float("nan"), float("inf"), [10]])
 def test_a_card_that_tells_nonsense_changes_nothing(told):
     assert Course().liked_by({"guidance": told}) == Course()

@@ -133,6 +133,14 @@ def test_guidance_ends_where_so_much_of_the_noise_is_left(start, until, guided):
     assert backbone.calls[-1][2] == ([4.0 + 2, 3.0] if until == 0 else [3.0])
 
 
+@pytest.mark.parametrize(("begin", "unguided"), [(1.0, 0), (0.6, 4), (0.05, 10), (0.0, 10)])
+def test_guidance_begins_where_no_more_than_so_much_of_the_noise_is_left(start, begin, unguided):
+    backbone = Oracle(predict=fixed)
+    course, negative = Course(10, guidance=4.0, guide_from=begin), backbone.embed(["blurry"])
+    sample(backbone, backbone.embed(["cat"]), start, course=course, negative_embedding=negative)
+    assert [batch for batch, _, _ in backbone.calls] == [1] * unguided + [2] * (10 - unguided)
+
+
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
 @pytest.mark.parametrize(("eta", "theirs"), [(0.0, "dpmsolver++"), (1.0, "sde-dpmsolver++")])
 def test_dpm_solver_is_that_of_diffusers(start, kind, eta, theirs, monkeypatch):

@@ -34,6 +34,7 @@ class Wish:
     steps: generating_options.SamplingSteps = None
     solver: generating_options.Solver = None
     guidance: generating_options.Guidance = None
+    guide_from: generating_options.GuideFrom = None
     guide_until: generating_options.GuideUntil = None
     negative: generating_options.Negative = ""
     eta: generating_options.Eta = None
@@ -70,6 +71,7 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
     checks.finite("--guidance", wish.guidance)
     checks.finite("--strength", wish.strength)
     checks.share("--eta", wish.eta)
+    checks.share("--guide-from", wish.guide_from)
     checks.share("--guide-until", wish.guide_until)
     checks.among("--solver", wish.solver, SOLVERS)
     checks.noise(wish.noise)
@@ -93,7 +95,8 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
     asked = {field.name: getattr(wish, field.name) for field in fields(Course)}
     liked = spec.course.liked_by(cards[0].recipe) if named else spec.course
     course = replace(liked, **{key: value for key, value in asked.items() if value is not None})
-    return Plan(wish, spec, course, named, videos, cast)
+    noise = wish.noise or (str(cards[0].recipe.get("noise")) if named else "random")
+    return Plan(wish, spec, course.from_noise(noise), named, videos, cast)
 
 
 def carry_out(plan: Plan, *, as_json: bool) -> None:
@@ -166,7 +169,7 @@ def _facts(plan: Plan, video: Video, noise: str) -> dict[str, Any]:
         "prompt": video.prompt,
         "seed": video.seed,
         "noise": noise,
-        **asdict(plan.course),
+        **asdict(plan.course.from_noise(noise)),
         "negative": wish.negative,
         "backbone": plan.spec.name,
         "version": vmc_cli.__version__,

@@ -63,6 +63,15 @@ Guidance = Annotated[
         help="How strictly the prompt is followed.  [default: the backbone's own]",
     ),
 ]
+GuideFrom = Annotated[
+    float | None,
+    typer.Option(
+        "--guide-from",
+        metavar="X",
+        help="From a motion's noise, guide only once no more than this share of the noise is left, 0 to 1: "
+        "before, the noise tells the way.  [default: the backbone's own]",
+    ),
+]
 GuideUntil = Annotated[
     float | None,
     typer.Option(

@@ -100,7 +100,7 @@ def of_generating(
     backbone, course = _blueprint(spec), course or spec.course
 
     found = {level: generating(backbone, level, guidance=course.guidance) for level in LEVELS}
-    unguided = round(course.steps * course.guide_until)
+    unguided = round(course.steps * (1 - max(0.0, course.guide_from - course.guide_until)))
     rest = unguided * generating(backbone, "high", guidance=1).flops
     return _estimate(backbone, recipes, file_bytes, found, asked, course.steps - unguided, rest)
 

@@ -26,9 +26,9 @@ _TASK = "generate this video"
 PREVIEW_STEPS = 10  # of denoising while learning, which waits for them
 
 
-def glanced(backbone: Backbone) -> Course:
-    """The backbone's own course in few steps."""
-    return replace(backbone.spec.course, steps=PREVIEW_STEPS)
+def glanced(backbone: Backbone, noise: str) -> Course:
+    """The backbone's own course from ``noise``, in few steps."""
+    return replace(backbone.spec.course, steps=PREVIEW_STEPS).from_noise(noise)
 
 
 def generate(
@@ -164,7 +164,7 @@ def _drawn(
             read(prompt),
             read(negative),
             start,
-            course=course,
+            course=course.from_noise(chosen),
             together=level == "high",
             seed=seed,
             progress=progress,

@@ -122,7 +122,8 @@ def learn(
 
             def look(done: int, so_far: Callable[[], Trained]) -> None:
                 if preview and done % preview.every == 0:
-                    start = start_of(backbone, recipe.noise_for(len(latents)), inverted, seed)
+                    noise = recipe.noise_for(len(latents))
+                    start = start_of(backbone, noise, inverted, seed)
                     with torch.no_grad():
                         said = words.embedding() if words else embedding
                     video = denoised(
@@ -130,7 +131,7 @@ def learn(
                         said,
                         backbone.embed([""]),
                         start,
-                        course=glanced(backbone),
+                        course=glanced(backbone, noise),
                         together=level == "high",
                         seed=seed,
                     )

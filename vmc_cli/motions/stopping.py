@@ -25,6 +25,7 @@ CHECKS = 20  # over all steps of a recipe: each costs as much as some of them
 SUBJECTS = ("panda", "car", "penguin", "horse", "butterfly", "balloon")
 """Asked for beside the subject that is learned from; models know them all, the embedded one too."""
 
+_NOISE = "random"  # a motion's own would tell the subjects' way
 _NUMBERS = "numbers"  # in a checkpoint: score, loss, seconds
 
 
@@ -99,13 +100,13 @@ class Stopping:
         negative = self._backbone.embed([""])
         scores = []
         for number, (subject, embedding) in enumerate(self._asked.items()):
-            start = start_of(self._backbone, "random", None, number)
+            start = start_of(self._backbone, _NOISE, None, number)
             video = denoised(
                 self._backbone,
                 embedding(),
                 negative,
                 start,
-                course=glanced(self._backbone),
+                course=glanced(self._backbone, _NOISE),
                 together=self._together,
             )
             scores.append(self._looks.score(video, subject))

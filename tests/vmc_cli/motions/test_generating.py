@@ -63,6 +63,7 @@ def test_the_default_noise_is_the_motions_with_a_motion_and_random_without(tiny_
     ("own", "other"),
     [
         ({"guidance": 2.0}, {"guidance": 7.5}),
+        ({"guide_from": 0.5}, {"guide_from": 1.0}),
         ({"guide_until": 0.5}, {"guide_until": 0.0}),
         ({"eta": 1.0}, {"eta": 0.0}),
         ({"solver": "dpm++"}, {"solver": "ddim"}),
@@ -76,6 +77,15 @@ def test_the_course_is_the_models_own_unless_told(tiny_backbone, delta, own, oth
     )
     assert np.array_equal(default, same)
     assert not np.array_equal(default, differs)
+
+
+def test_random_noise_is_guided_from_the_beginning(tiny_backbone, delta):
+    deltas = [(delta, 1.0)]
+    late, ever = (
+        generated(tiny_backbone, deltas=deltas, noise="random", steps=4, guide_from=begin)
+        for begin in (0.5, 1.0)
+    )
+    assert np.array_equal(late, ever)
 
 
 def test_inverted_noise_is_the_same_for_every_seed(tiny_backbone, delta):
