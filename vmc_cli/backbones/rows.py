@@ -101,12 +101,12 @@ ROWS: tuple[Spec, ...] = (
         advice="sprites draws emoji-like things only: for real footage choose another backbone.",
         recipes=MappingProxyType(
             {
-                "vmc": {"learning_rate": 2e-4, "rank": 16, "steps": 200, "noise": "inverted"},
+                "vmc": {"learning_rate": 1e-3, "rank": 16, "steps": 200, "noise": "inverted"},
                 "inversion": {"guidance": None},  # 10 as in the paper makes its colours glare
             }
         ),
         # Without fresh noise its small errors add up to shapes that nobody can name.
-        course=Course(guidance=5.0, eta=1.0),
+        course=Course(guidance=5.0, guide_from=0.5, eta=1.0),
         reconstruction_floor=22.0,  # its own world lies at 22 to 30 dB, real footage mostly at 16 to 22
     ),
     Spec(
