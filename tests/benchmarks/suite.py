@@ -219,7 +219,7 @@ ROWS: Mapping[str, Row] = {
     },
     "director": Row({"like": "director"}),
     "token, 6 clips": Row({"like": "token"}, clips=6, token="V*"),
-    "token, 6 clips and 24 of others": Row({"like": "token"}, clips=6, token="V*", others=24),
+    "token, 6 clips and 240 of others": Row({"like": "token"}, clips=6, token="V*", others=240),
     "token, uniform timesteps": Row({"like": "token", "timesteps": "uniform"}, clips=6, token="V*"),
     "backward": Row(backward=True),
     "a learned subject": Row(subject="koala"),
