@@ -14,7 +14,7 @@ import json
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ class Bench:
         seen = oracle.subject(video.frames)
         way = [(each.x, each.y) for each in oracle.track(video.frames, subject)]
         result = {
-            "asked": key(row, motion, target, seed),
+            "asked": key(self.backbone, row, motion, target, seed),
             "row": name,
             "cosine": round(oracle.displacement_cosine(row.way(asked), way), 4),
             "subject": seen == subject,
@@ -95,9 +95,13 @@ class Bench:
         return folder / f"{learned.digest(asked + self.backbone.revision)}.webp"
 
 
-def key(row: Row, motion: str, target: tuple[str, str], seed: int) -> str:
-    """What was asked of one video. What the row's name stands for is a part of it."""
-    return json.dumps([repr(row), motion, *target, seed])
+def key(backbone: Backbone, row: Row, motion: str, target: tuple[str, str], seed: int) -> str:
+    """What was asked of one video. All that the row's name stands for now is a part of it."""
+    course = asdict(replace(backbone.spec.course, **row.course))
+    taught = [learned.told(backbone, motion, row) if row.motion else None]
+    if row.subject:
+        taught.append(learned.subject_recipe(backbone).to_card())
+    return json.dumps([repr((row, course, *taught)), motion, *target, seed])
 
 
 def expected(backbone: Backbone, todo: Sequence[tuple[Row, str]]) -> float:
@@ -189,7 +193,7 @@ def main() -> None:
         for seed in range(asked.seeds)
     ]
     done, began, made = bench.results(), time.monotonic(), 0
-    wanted = {key(rows[name], *each): (rows[name], each[0]) for name, *each in todo}
+    wanted = {key(bench.backbone, rows[name], *each): (rows[name], each[0]) for name, *each in todo}
     missing = len(wanted.keys() - done.keys())
     seconds = expected(bench.backbone, [wanted[each] for each in wanted.keys() - done.keys()])
     print(
@@ -197,7 +201,7 @@ def main() -> None:
     )
     results = []
     for name, *each in todo:
-        asked_for = key(rows[name], *each)
+        asked_for = key(bench.backbone, rows[name], *each)
         if asked_for not in done:
             done[asked_for] = bench.measure(name, rows[name], *each)
             made += 1

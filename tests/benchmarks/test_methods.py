@@ -6,7 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+
+import methods
+from suite import Row
+
+from vmc_cli import backbones
+from vmc_cli.course import Course
 
 HERE = Path(__file__).parent
 QUICK = (
@@ -39,3 +47,16 @@ def test_the_bench_measures_and_a_second_run_makes_no_video_again(tmp_path: Path
     assert [result["row"] for result in results] == ["no motion", "broken: loss with its sign flipped"]
     assert all(-1 <= result["cosine"] <= 1 for result in results)
     assert (tmp_path / "no_motion.png").stat().st_size > 1000
+
+
+def test_what_is_measured_by_other_defaults_is_measured_again() -> None:
+    spec = backbones.find("sprites")
+    others = (
+        replace(spec, course=Course(7)),
+        replace(spec, recipes={**spec.recipes, "vmc": {**spec.recipes["vmc"], "steps": 7}}),
+    )
+    keys = {
+        methods.key(SimpleNamespace(spec=each), Row(), "circle", ("cat", "sea"), 0)
+        for each in (spec, spec, *others)
+    }
+    assert len(keys) == 3
