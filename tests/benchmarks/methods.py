@@ -51,8 +51,8 @@ class Bench:
         lines = self._results.read_text(encoding="utf-8").splitlines()
         return {result["asked"]: result for result in map(json.loads, lines)}
 
-    def measure(self, name: str, row: Row, motion: str, target: tuple[str, str], seed: int) -> Result:
-        """Make one video, look at it, and keep what was seen."""
+    def measure(self, asked_for: str, row: Row, motion: str, target: tuple[str, str], seed: int) -> Result:
+        """Make one video, look at it, and keep what was seen under what was ``asked_for``, its `key`."""
         asked, (subject, place) = MOTIONS[motion], target
         deltas = (
             [(learned.motion(self.backbone, self._store, motion, row), row.strength)] if row.motion else []
@@ -74,8 +74,7 @@ class Bench:
         seen = oracle.subject(video.frames)
         way = [(each.x, each.y) for each in oracle.track(video.frames, subject)]
         result = {
-            "asked": key(self.backbone, row, motion, target, seed),
-            "row": name,
+            "asked": asked_for,
             "cosine": round(oracle.displacement_cosine(row.way(asked), way), 4),
             "subject": seen == subject,
             "place": oracle.place(video.frames) == place,
@@ -193,20 +192,23 @@ def main() -> None:
         for seed in range(asked.seeds)
     ]
     done, began, made = bench.results(), time.monotonic(), 0
-    wanted = {key(bench.backbone, rows[name], *each): (rows[name], each[0]) for name, *each in todo}
+    keys = [key(bench.backbone, rows[name], *each) for name, *each in todo]
+    wanted = {
+        asked_for: (rows[name], motion) for asked_for, (name, motion, *_) in zip(keys, todo, strict=True)
+    }
     missing = len(wanted.keys() - done.keys())
     seconds = expected(bench.backbone, [wanted[each] for each in wanted.keys() - done.keys()])
     print(
         f"{missing} videos to make, about {seconds / 60:.0f} minutes if no motion is learned yet", flush=True
     )
     results = []
-    for name, *each in todo:
-        asked_for = key(bench.backbone, rows[name], *each)
+    for asked_for, (name, *each) in zip(keys, todo, strict=True):
         if asked_for not in done:
-            done[asked_for] = bench.measure(name, rows[name], *each)
+            done[asked_for] = bench.measure(asked_for, rows[name], *each)
             made += 1
             left = (time.monotonic() - began) / made * (missing - made)
-            print(f"{made}/{missing}, {left / 60:.0f} min left: {json.dumps(done[asked_for])}", flush=True)
+            told = json.dumps({**done[asked_for], "row": name})
+            print(f"{made}/{missing}, {left / 60:.0f} min left: {told}", flush=True)
         results.append({**done[asked_for], "row": name})
     for row in asked.rows:
         sheet(bench, row, results)
