@@ -17,7 +17,7 @@ from registry.errors import Damaged
 from registry.header import RawTensor
 from registry.store import Slot, Store
 from vmc_cli import adapters, tokens
-from vmc_cli.adapters import Adapter
+from vmc_cli.adapters import Adapter, Rest, Rests
 from vmc_cli.adapters.weights import added, product
 from vmc_cli.adapters.words import KEY
 from vmc_cli.backbones import require_match
@@ -116,6 +116,14 @@ class Delta:
         told = self.card.recipe
         noise = (len(self.tensors["start_noise"]) > 1 and told.get("noise_of_several")) or told.get("noise")
         return noise if noise in NOISES else DEFAULT_NOISE
+
+    @property
+    def acts_until(self) -> float:
+        """The share of the noising that is left when it no longer acts. Raises `Damaged`."""
+        told = self.card.recipe.get("acts_until", 0.0)
+        if isinstance(told, bool) or not isinstance(told, int | float) or not 0 <= told < 1:
+            raise self._damaged("its recipe does not say how long it acts")
+        return float(told)
 
     def adapter(self, backbone: Backbone) -> Adapter:
         """What puts the tensors into the network. Checks all on the way: no wrong file does half of its work.
@@ -230,15 +238,23 @@ def worn(backbone: Backbone, subjects: Sequence[tuple[Lora, float]]) -> Iterator
 
 
 @contextmanager
-def attached(backbone: Backbone, deltas: Sequence[tuple[Delta, float]]) -> Iterator[None]:
+def attached(backbone: Backbone, deltas: Sequence[tuple[Delta, float]]) -> Iterator[Rests]:
     """Let each delta act on the network, times its strength, while inside.
 
-    Afterwards the network is bit for bit as before. A strength of 0 changes nothing. Raises as
-    `Delta.adapter` does, before anything is changed.
+    Yields what lets each rest where it no longer acts, see `adapters.resting`. Afterwards the network is bit
+    for bit as before. A strength of 0 changes nothing. Raises as `Delta.adapter` does, before anything is
+    changed.
     """
-    placed = [(delta.adapter(backbone), delta.tensors, strength) for delta, strength in deltas]
+    placed = [
+        (delta.acts_until, (delta.adapter(backbone), delta.tensors, strength)) for delta, strength in deltas
+    ]
+    rests: list[tuple[float, Rest]] = []
     with ExitStack() as stack:
-        for kind in adapters.ADAPTERS.values():
-            mine = [each for each in placed if type(each[0]) is kind and each[2]]
-            stack.enter_context(kind.attached(mine))
-        yield
+        # Who rests first has come last, so that the others' changes stay when its own go.
+        for until in sorted({until for until, _ in placed}):
+            for kind in adapters.ADAPTERS.values():
+                mine = [each for its, each in placed if its == until and type(each[0]) is kind and each[2]]
+                rest = stack.enter_context(kind.attached(mine))
+                if mine and until:
+                    rests.insert(0, (until, rest))
+        yield rests

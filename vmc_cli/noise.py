@@ -18,24 +18,35 @@ LOW_PASS = 4  # rows and columns that share one low-frequency value (DMT)
 
 
 def draw_timesteps(
-    kind: str, count: int, train_timesteps: int, generator: Generator, alpha: float = 0.0
+    kind: str,
+    count: int,
+    train_timesteps: int,
+    generator: Generator,
+    *,
+    alpha: float = 0.0,
+    until: float = 0.0,
 ) -> Tensor:
-    """``count`` timesteps in [0, ``train_timesteps``), int64 on the CPU. ``alpha`` is for early ones."""
-    return DENSITIES[kind](count, train_timesteps, generator, alpha)
+    """``count`` timesteps in [0, ``train_timesteps``), int64 on the CPU.
+
+    ``alpha`` is for early ones. Unless ``until`` is 0, more than that share of the noising is left at all of
+    them.
+    """
+    least = math.floor(until * train_timesteps) + 1 if until else 0
+    return DENSITIES[kind](count, range(least, train_timesteps), generator, alpha)
 
 
-def _uniform(count: int, train_timesteps: int, generator: Generator, alpha: float) -> Tensor:
-    return torch.randint(train_timesteps, (count,), generator=generator)
+def _uniform(count: int, among: range, generator: Generator, alpha: float) -> Tensor:
+    return torch.randint(among.start, among.stop, (count,), generator=generator)
 
 
-def _early(count: int, train_timesteps: int, generator: Generator, alpha: float) -> Tensor:
+def _early(count: int, among: range, generator: Generator, alpha: float) -> Tensor:
     """More from the noisy end, where generation begins: density (1 - alpha cos(pi t / T)) / T (V*)."""
-    middle = (torch.arange(train_timesteps, dtype=torch.float64) + 0.5) / train_timesteps
+    middle = (torch.arange(among.start, among.stop, dtype=torch.float64) + 0.5) / among.stop
     density = 1 - alpha * (math.pi * middle).cos()
-    return torch.multinomial(density, count, replacement=True, generator=generator)
+    return among.start + torch.multinomial(density, count, replacement=True, generator=generator)
 
 
-DENSITIES: Mapping[str, Callable[[int, int, Generator, float], Tensor]] = MappingProxyType(
+DENSITIES: Mapping[str, Callable[[int, range, Generator, float], Tensor]] = MappingProxyType(
     {"uniform": _uniform, "early": _early}
 )
 

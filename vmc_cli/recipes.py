@@ -90,7 +90,8 @@ class Recipe:
     the kind of motion that a variant of the method is for. ``aside`` names spatial layers that learn the
     looks of each clip meanwhile, and are dropped. ``alpha`` shapes the density of early ``timesteps``;
     ``augmented`` is how many changed copies of each clip are learned from too; with ``trains_token`` the
-    token's own vectors are learned as well; with ``early_stop`` learning stops when other subjects lose their
+    token's own vectors are learned as well; a motion learns, and acts, until no more than the share
+    ``acts_until`` of the noising is left; with ``early_stop`` learning stops when other subjects lose their
     looks.
     """
 
@@ -119,6 +120,7 @@ class Recipe:
     alpha: float = 0.5
     augmented: int = 0
     trains_token: bool = False
+    acts_until: float = 0.0
     learns: str = MOTION
     early_stop: bool = False
 
@@ -158,7 +160,7 @@ class Recipe:
             raise UsageError(f"Pictures do not move, so {seen[0]} learns nothing.", "Name spatial layers.")
         if self.early_stop:
             raise UsageError("A subject is learned without an early stop.", "Leave out --early-stop.")
-        fixed = {"loss": "mse", "noise": "random", "inversion_steps": 0, "aside": ()}
+        fixed = {"loss": "mse", "noise": "random", "inversion_steps": 0, "aside": (), "acts_until": 0.0}
         for key, only in fixed.items():
             if (chosen := getattr(self, key)) != only:
                 what = f"{key.replace('_', ' ')} {chosen!r}"
@@ -185,6 +187,8 @@ class Recipe:
             raise UsageError(f"The number of augmented copies must not be below 0: {self.augmented}.")
         if not 0 <= self.alpha <= 1:
             raise UsageError(f"The alpha of early timesteps must be from 0 to 1, not {self.alpha}.")
+        if not 0 <= self.acts_until < 1:
+            raise UsageError(f"A motion acts until a share from 0 up to, but not, 1: {self.acts_until}.")
         if not 0 <= self.weight_decay < math.inf:
             raise UsageError(f"The weight decay must not be below 0, nor {self.weight_decay}.")
         if self.guidance is not None and not math.isfinite(self.guidance):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vmc_cli import device
+from vmc_cli.adapters import Rests, resting
 from vmc_cli.backbones.base import CLEAN, Backbone
 from vmc_cli.course import Course
 from vmc_cli.errors import Diverged
@@ -27,6 +28,7 @@ def sample(
     negative_embedding: Tensor | None,
     together: bool = True,
     seed: int = 0,
+    rests: Rests = (),
     progress: Watcher | None = None,
 ) -> Tensor:
     """Denoise ``start`` (1, C, F, h, w) into the latents of a video for ``embedding`` (1, L, D).
@@ -38,7 +40,8 @@ def sample(
     ``guide_from``. With 1 there is none, nor without ``negative_embedding``, and steps take half the time.
     Unless ``together``, the two are computed one after the other, in half the memory.
     With ``eta`` above 0, fresh noise by ``seed`` replaces some of the old (`Schedule.renewal`) from `SETTLED`
-    on, so that a network's errors do not add up.
+    on, so that a network's errors do not add up. Of what acts on the network, ``rests`` tells what no longer
+    does when so much is left.
 
     Raises:
         Diverged: the latents are not finite.
@@ -52,7 +55,8 @@ def sample(
         left = t / schedule.train_timesteps
         guidance = course.guidance if course.guide_until <= left <= course.guide_from else 1.0
         negative = None if guidance == 1 else negative_embedding
-        prediction = guided(backbone, latents, t, embedding, negative, scale=guidance, together=together)
+        with resting(rests, left):
+            prediction = guided(backbone, latents, t, embedding, negative, scale=guidance, together=together)
         eta = course.eta if left <= SETTLED else 0.0
         scale, share, fresh = schedule.renewal(t, to, eta)
         clean = schedule.clean(latents, prediction, t)

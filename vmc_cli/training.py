@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -45,8 +46,8 @@ class Trained:
     seconds: float
 
 
-AfterStep = Callable[[int, Callable[[], Trained]], None]
-"""What wants to see the steps done, and may ask for the outcome so far."""
+AfterStep = Callable[[int, Callable[[], Trained], adapters.Rests], None]
+"""What wants to see the steps done, and may ask for the outcome so far; it is told what rests when."""
 
 
 def train(
@@ -60,6 +61,7 @@ def train(
     words: adapters.Words | None = None,
     progress: Watcher | None = None,
     checkpoint: Checkpoint | None = None,
+    rests: adapters.Rests = (),
     after_step: AfterStep | None = None,
 ) -> Trained:
     """Learn from ``latents``, one (1, C, F, h, w) for each clip, described by ``embedding`` (1, L, D).
@@ -69,9 +71,10 @@ def train(
 
     Each step draws a clip, a timestep and noise from one generator with the seed. The network is as before
     afterwards, however this ends. Stopped by ``progress``, the state goes to ``checkpoint``; a resumed run
-    gives the very result of an uninterrupted one. ``after_step`` is called with the number of steps done and
-    what tells the outcome so far, the network being as it is then: after each step, and once when resuming.
-    What it does there changes nothing; what it raises ends learning.
+    gives the very result of an uninterrupted one. ``rests`` is that of what acts on the network beside.
+    ``after_step`` is called with the number of steps done and what tells the outcome so far, the network
+    being as it is then: after each step, and once when resuming. What it does there changes nothing; what it
+    raises ends learning.
 
     Raises:
         Diverged: the loss or a weight is no longer finite, or too large to store; nothing is returned.
@@ -92,7 +95,9 @@ def train(
         paths = adapters.Paths(backbone, recipe.aside, len(examples), generator)
         beside = {**paths.parameters, **(words.parameters if words else {})}
         state = _State(backbone, {**trainable.parameters, **beside}, recipe, generator)
-        lesson = Lesson(backbone, examples, recipe, trainable, paths, generator, state.backward)
+        lesson = Lesson(backbone, examples, recipe, trainable, paths, generator, state.backward, rests)
+        if recipe.acts_until:
+            rests = [(recipe.acts_until, trainable.resting)]
         done = state.resume(checkpoint, seed) if checkpoint else 0
 
         def so_far(done: int) -> Trained:
@@ -103,7 +108,7 @@ def train(
             return Trained(tensors, state.recent_loss(done, LOSS_OVER), done, seconds)
 
         if after_step and done:
-            after_step(done, partial(so_far, done))
+            after_step(done, partial(so_far, done), rests)
         progress.stage("Learning", recipe.steps - done)
         for step in range(done, recipe.steps):
             turn = turns[step % len(turns)]
@@ -119,7 +124,7 @@ def train(
             if stopped:
                 raise stopped
             if after_step:
-                after_step(step + 1, partial(so_far, step + 1))
+                after_step(step + 1, partial(so_far, step + 1), rests)
         return so_far(recipe.steps)
 
 
@@ -134,6 +139,7 @@ class Lesson:
     paths: adapters.Paths
     generator: torch.Generator
     backward: Callable[[Tensor], None]
+    rests: adapters.Rests = ()
 
     def learn(self, number: int) -> Tensor:
         """All objectives of an example, each with its gradients; the loss of the motion, on the device."""
@@ -146,8 +152,9 @@ class Lesson:
         """The recipe's objective, for what the motion's file is going to hold."""
         recipe = self.recipe
         # Gradients inside: what the network computed may have to be computed again for them.
-        with self.paths.beside(number, learning=False):
-            prediction, target, t = self._predicted(*self.examples[number])
+        t = self._drawn()
+        with self._resting(t), self.paths.beside(number, learning=False):
+            prediction, target = self._predicted(*self.examples[number], t)
             weight = self.backbone.schedule.weight(t).to(target.device)
             loss = LOSSES[recipe.loss](prediction, target, recipe.stride, weight, self.generator)
             self.backward(loss)
@@ -157,17 +164,27 @@ class Lesson:
         """Plain error on one random frame, for the clip's own spatial path alone (MotionDirector)."""
         clip, embedding = self.examples[number]
         frame = int(torch.randint(clip.shape[2], (1,), generator=self.generator))
-        with self.trainable.frozen(), self.paths.beside(number, learning=True):
-            prediction, target, _ = self._predicted(clip[:, :, frame : frame + 1], embedding)
+        t = self._drawn()
+        with self._resting(t), self.trainable.frozen(), self.paths.beside(number, learning=True):
+            prediction, target = self._predicted(clip[:, :, frame : frame + 1], embedding, t)
             self.backward(F.mse_loss(prediction, target))
 
-    def _predicted(self, clean: Tensor, embedding: Callable[[], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Prediction and target for ``clean`` with noise, and the timestep drawn."""
-        backbone, recipe, count = self.backbone, self.recipe, self.backbone.schedule.train_timesteps
-        t = noise.draw_timesteps(recipe.timesteps, 1, count, self.generator, recipe.alpha)
+    def _drawn(self) -> Tensor:
+        """A timestep, (1,)."""
+        recipe, count = self.recipe, self.backbone.schedule.train_timesteps
+        return noise.draw_timesteps(
+            recipe.timesteps, 1, count, self.generator, alpha=recipe.alpha, until=recipe.acts_until
+        )
+
+    def _resting(self, t: Tensor) -> AbstractContextManager[None]:
+        return adapters.resting(self.rests, int(t) / self.backbone.schedule.train_timesteps)
+
+    def _predicted(self, clean: Tensor, embedding: Callable[[], Tensor], t: Tensor) -> tuple[Tensor, Tensor]:
+        """Prediction and target for ``clean`` with noise as at ``t``."""
+        backbone = self.backbone
         drawn = torch.randn(clean.shape, generator=self.generator).to(clean.device)
         prediction = backbone.predict(backbone.noised(clean, drawn, t), t, embedding())
-        return prediction, backbone.target(clean, drawn, t), t
+        return prediction, backbone.target(clean, drawn, t)
 
 
 class _State:

@@ -119,7 +119,7 @@ def test_timesteps_depend_on_the_generator_alone():
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
 def test_early_timesteps_have_the_density_of_the_paper(alpha):
     count, bins = 100_000, 20
-    drawn = noise.draw_timesteps("early", count, 1000, torch.Generator().manual_seed(3), alpha)
+    drawn = noise.draw_timesteps("early", count, 1000, torch.Generator().manual_seed(3), alpha=alpha)
     assert (int(drawn.min()) >= 0, int(drawn.max()) < 1000, drawn.dtype) == (True, True, torch.int64)
     found = torch.bincount(drawn // 50, minlength=bins).tolist()
 
@@ -133,8 +133,17 @@ def test_early_timesteps_have_the_density_of_the_paper(alpha):
     assert surprise < 44  # chi square with 19 degrees of freedom: 1 in 1,000 is larger
 
 
+@pytest.mark.parametrize("kind", ["uniform", "early"])
+def test_timesteps_can_be_kept_to_where_much_is_left(kind):
+    drawn = noise.draw_timesteps(kind, 20_000, 10, torch.Generator().manual_seed(0), alpha=0.5, until=0.7)
+    assert sorted(set(drawn.tolist())) == [8, 9]
+    share = float((drawn == 9).float().mean())
+    assert share > 0.505 if kind == "early" else abs(share - 0.5) < 0.015
+
+
 def test_uniform_timesteps_do_not_care_for_alpha():
     one, two = (
-        noise.draw_timesteps("uniform", 9, 1000, torch.Generator().manual_seed(3), alpha) for alpha in (0, 1)
+        noise.draw_timesteps("uniform", 9, 1000, torch.Generator().manual_seed(3), alpha=alpha)
+        for alpha in (0, 1)
     )
     assert torch.equal(one, two)

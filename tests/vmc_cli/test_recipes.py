@@ -115,6 +115,8 @@ def test_a_card_that_lacks_a_number_is_refused():
         {"betas": (0.9, 1.0)},
         {"alpha": 1.5},
         {"augmented": -1},
+        {"acts_until": 1.0},
+        {"acts_until": float("nan")},
         {"guidance": float("nan")},
     ],
 )

@@ -1,4 +1,6 @@
 import types
+from contextlib import contextmanager
+from functools import partial
 
 import pytest
 import torch
@@ -139,6 +141,26 @@ def test_guidance_begins_where_no_more_than_so_much_of_the_noise_is_left(start, 
     course, negative = Course(10, guidance=4.0, guide_from=begin), backbone.embed(["blurry"])
     sample(backbone, backbone.embed(["cat"]), start, course=course, negative_embedding=negative)
     assert [batch for batch, _, _ in backbone.calls] == [1] * unguided + [2] * (10 - unguided)
+
+
+def test_what_no_longer_acts_rests_and_acts_again_afterwards(start):
+    asleep, seen = set(), []
+
+    @contextmanager
+    def resting(name):
+        asleep.add(name)
+        yield
+        asleep.remove(name)
+
+    def watched(latents, t, context):
+        seen.append("".join(sorted(asleep)))
+        return fixed(latents, t, context)
+
+    backbone = Oracle(predict=watched)
+    rests = [(0.8, partial(resting, "a")), (0.3, partial(resting, "b"))]
+    sample(backbone, backbone.embed([""]), start, course=Course(10), negative_embedding=None, rests=rests)
+    assert seen == ["", "", "a", "a", "a", "a", "a", "ab", "ab", "ab"]
+    assert not asleep
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])

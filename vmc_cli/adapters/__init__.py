@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from vmc_cli.adapters.base import Adapter, Trainable
+from vmc_cli.adapters.base import Adapter, Rest, Rests, Trainable, resting
 from vmc_cli.adapters.embedding import Embedding
 from vmc_cli.adapters.paths import Paths
 from vmc_cli.adapters.weights import Weights, difference, shapes, trained
@@ -13,7 +13,20 @@ from vmc_cli.adapters.words import Words
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.recipes import Adaptation
 
-__all__ = ["ADAPTERS", "Adapter", "Paths", "Trainable", "Words", "difference", "place", "shapes", "trained"]
+__all__ = [
+    "ADAPTERS",
+    "Adapter",
+    "Paths",
+    "Rest",
+    "Rests",
+    "Trainable",
+    "Words",
+    "difference",
+    "place",
+    "resting",
+    "shapes",
+    "trained",
+]
 
 ADAPTERS: Mapping[str, type[Adapter]] = MappingProxyType({"weights": Weights, "embedding": Embedding})
 """By the name in a recipe (`recipes.ADAPTERS`)."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any, TypeVar
 
 import torch
@@ -16,6 +16,23 @@ from vmc_cli.recipes import RESIZABLE, Adaptation
 A = TypeVar("A", bound="Adapter")
 Acting = tuple[A, Mapping[str, Tensor], float]
 """An adapter, a motion's tensors as they lie in its file, and how strongly they act (not 0)."""
+
+
+Rest = Callable[[], AbstractContextManager[None]]
+"""Keeps motions from acting while inside; afterwards they act again."""
+
+Rests = Sequence[tuple[float, Rest]]
+"""What rests once no more than a share of the noising is left: the shares, the largest first."""
+
+
+@contextmanager
+def resting(rests: Rests, left: float) -> Iterator[None]:
+    """Keep from acting, while inside, what no longer acts when the share ``left`` of the noising is left."""
+    with ExitStack() as stack:
+        for until, rest in rests:
+            if left <= until:
+                stack.enter_context(rest())
+        yield
 
 
 class Trainable:
@@ -35,6 +52,19 @@ class Trainable:
         finally:
             for parameter in self.parameters.values():
                 parameter.requires_grad_(True)
+
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """The network computes as the frozen one inside, and learns nothing there."""
+        learned = {key: parameter.data for key, parameter in self.parameters.items()}
+        try:
+            for key, parameter in self.parameters.items():
+                frozen = self._frozen.get(key)
+                parameter.data = torch.zeros_like(parameter) if frozen is None else frozen.float()
+            yield
+        finally:
+            for key, parameter in self.parameters.items():
+                parameter.data = learned[key]
 
     def tensors(self) -> dict[str, Tensor]:
         """What was learned, or how it differs from what was frozen. Detached, float32."""
@@ -75,5 +105,8 @@ class Adapter(ABC):
 
     @staticmethod
     @abstractmethod
-    def attached(acting: Sequence[Acting[Any]]) -> AbstractContextManager[None]:
-        """Let motions of this kind act together while inside; the network is as before afterwards."""
+    def attached(acting: Sequence[Acting[Any]]) -> AbstractContextManager[Rest]:
+        """Let motions of this kind act together while inside; the network is as before afterwards.
+
+        Yields what lets them rest, where the network is as before, too.
+        """

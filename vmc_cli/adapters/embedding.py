@@ -8,7 +8,7 @@ They are added before the projections, so the attention itself is computed by wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from vmc_cli.adapters.base import Acting, Adapter, Trainable
+from vmc_cli.adapters.base import Acting, Adapter, Rest, Trainable
 from vmc_cli.backbones.base import Site
 
 Grid = tuple[int, ...]
@@ -47,14 +47,14 @@ class Embedding(Adapter):
 
     @staticmethod
     @contextmanager
-    def attached(acting: Sequence[Acting[Embedding]]) -> Iterator[None]:
+    def attached(acting: Sequence[Acting[Embedding]]) -> Iterator[Rest]:
         """See `Adapter.attached`. Values are used as the recipe says (`VALUES`)."""
         pairs = []
         for adapter, tensors, strength in acting:
             tables = adapter._ready(tensors)
             pairs += [(site, strength * tables[_key(site)]) for site in adapter.sites]
-        with _added(pairs):
-            yield
+        with _added(pairs) as rest:
+            yield rest
 
     def _ready(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         use, found = VALUES[self.adaptation.values], {}
@@ -103,13 +103,32 @@ def fitted(table: Tensor, learned: Grid, wanted: Grid) -> Tensor:
 
 
 @contextmanager
-def _added(pairs: Sequence[tuple[Site, Tensor]]) -> Iterator[None]:
-    """Add a table to the input of each site's layer while inside."""
-    with ExitStack() as stack:
-        for site, table in pairs:
-            handle: RemovableHandle = site.layer.register_forward_pre_hook(_adding(table))
-            stack.callback(handle.remove)
-        yield
+def _added(pairs: Sequence[tuple[Site, Tensor]]) -> Iterator[Rest]:
+    """Add a table to the input of each site's layer while inside, but while they rest."""
+    handles = _hooked(pairs)
+
+    @contextmanager
+    def rest() -> Iterator[None]:
+        nonlocal handles
+        _unhook(handles)
+        try:
+            yield
+        finally:
+            handles = _hooked(pairs)
+
+    try:
+        yield rest
+    finally:
+        _unhook(handles)
+
+
+def _hooked(pairs: Sequence[tuple[Site, Tensor]]) -> list[RemovableHandle]:
+    return [site.layer.register_forward_pre_hook(_adding(table)) for site, table in pairs]
+
+
+def _unhook(handles: Sequence[RemovableHandle]) -> None:
+    for handle in handles:
+        handle.remove()
 
 
 def _adding(table: Tensor) -> Callable[[nn.Module, tuple[Any, ...]], tuple[Any, ...]]:

@@ -10,7 +10,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.utils import parametrize
 
-from vmc_cli.adapters.base import Acting, Adapter, Trainable
+from vmc_cli.adapters.base import Acting, Adapter, Rest, Trainable
 from vmc_cli.backbones.base import Site
 
 _NAME = "vmc"  # peft wants one for its adapter
@@ -36,15 +36,15 @@ class Weights(Adapter):
 
     @staticmethod
     @contextmanager
-    def attached(acting: Sequence[Acting[Weights]]) -> Iterator[None]:
+    def attached(acting: Sequence[Acting[Weights]]) -> Iterator[Rest]:
         """See `Adapter.attached`."""
         changes = [
             (site.layer, partial(_times, strength, site, tensors))
             for adapter, tensors, strength in acting
             for site in adapter.sites
         ]
-        with added(changes):
-            yield
+        with added(changes) as rest:
+            yield rest
 
 
 def _times(strength: float, site: Site, tensors: Mapping[str, Tensor]) -> Tensor:
@@ -52,10 +52,11 @@ def _times(strength: float, site: Site, tensors: Mapping[str, Tensor]) -> Tensor
 
 
 @contextmanager
-def added(changes: Sequence[tuple[nn.Module, Callable[[], Tensor]]]) -> Iterator[None]:
+def added(changes: Sequence[tuple[nn.Module, Callable[[], Tensor]]]) -> Iterator[Rest]:
     """Add to the weights of layers while inside: each layer, and what gives what is added, float32.
 
-    The sums stand in new parameters, and the old ones are put back. One layer's changes are made at a time.
+    The sums stand in new parameters, and the old ones are put back: afterwards, and while they rest. One
+    layer's changes are made at a time.
     """
     of_layer: dict[nn.Module, list[Callable[[], Tensor]]] = {}
     for layer, change in changes:
@@ -64,10 +65,24 @@ def added(changes: Sequence[tuple[nn.Module, Callable[[], Tensor]]]) -> Iterator
     try:
         for layer, weight in before.items():
             layer.weight = nn.Parameter(_merged(weight, of_layer[layer]), requires_grad=False)
+        yield partial(_exchanged, before)
+    finally:
+        _put(before)
+
+
+@contextmanager
+def _exchanged(weights: Mapping[nn.Module, nn.Parameter]) -> Iterator[None]:
+    now = {layer: layer.weight for layer in weights}
+    _put(weights)
+    try:
         yield
     finally:
-        for layer, weight in before.items():
-            layer.weight = weight
+        _put(now)
+
+
+def _put(weights: Mapping[nn.Module, nn.Parameter]) -> None:
+    for layer, weight in weights.items():
+        layer.weight = weight
 
 
 def _merged(weight: Tensor, changes: Sequence[Callable[[], Tensor]]) -> Tensor:

@@ -217,6 +217,11 @@ def _check_with(name: str, recipe: Recipe, spec: Spec, prompt: str, token: Token
             f"No subject can be learned with {name}: pictures have no frames for its motion embeddings.",
             "Learn the subject alone; both can act together when generating.",
         )
+    if recipe.rank is None and card.recipe.get("acts_until"):
+        raise UsageError(
+            f"Full weights cannot be learned with {name}: it acts only while much of the noise is left.",
+            "Choose a --rank.",
+        )
     if token and (its := tokens.of(card)):
         tokens.apart([(name, its), ("this subject", token)])
         if its.is_in(prompt):

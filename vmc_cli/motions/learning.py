@@ -98,7 +98,7 @@ def learn(
 
     with (
         memory.explained(task, memory.usable(backbone), peak, level, below=[costs.IN_BYTES]),
-        attached(backbone, beside),
+        attached(backbone, beside) as rests,
         costs.held(backbone, recipe, level),
     ):
         embedding = backbone.embed([told])
@@ -120,7 +120,7 @@ def learn(
                 together=level == "high",
             )
 
-            def look(done: int, so_far: Callable[[], Trained]) -> None:
+            def look(done: int, so_far: Callable[[], Trained], rests: adapters.Rests) -> None:
                 if preview and done % preview.every == 0:
                     noise = recipe.noise_for(len(latents))
                     start = start_of(backbone, noise, inverted, seed)
@@ -134,10 +134,11 @@ def learn(
                         course=glanced(backbone, noise),
                         together=level == "high",
                         seed=seed,
+                        rests=rests,
                     )
                     preview.show(done, video)
                 if stopping:
-                    stopping(done, so_far)
+                    stopping(done, so_far, rests)
 
             kept = backbone.listening() if words else nullcontext()
             with kept, checkpointed(backbone.network, costs.CHECKPOINTING[level]):
@@ -151,6 +152,7 @@ def learn(
                     words=words,
                     progress=progress,
                     checkpoint=checkpoint,
+                    rests=rests,
                     after_step=look,
                 )
 

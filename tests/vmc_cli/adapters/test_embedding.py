@@ -185,6 +185,17 @@ def test_a_motion_of_another_length_and_size_acts(tiny_backbone, tiny_folder):
         assert not torch.allclose(predicted(longer), bare)
 
 
+def test_embeddings_rest(tiny_backbone):
+    adapter, plain = place(tiny_backbone), predicted(tiny_backbone)
+    with type(adapter).attached([(adapter, tables(adapter), 1.0)]) as rest:
+        acting = predicted(tiny_backbone)
+        with rest():
+            assert torch.equal(predicted(tiny_backbone), plain)
+        assert torch.equal(predicted(tiny_backbone), acting)
+    assert torch.equal(predicted(tiny_backbone), plain)
+    assert not torch.equal(acting, plain)
+
+
 def test_every_scale_is_that_of_the_grid_which_arrives(tiny_backbone, monkeypatch):
     seen, handles = {}, []
     adapter = place(tiny_backbone)

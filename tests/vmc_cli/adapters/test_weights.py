@@ -68,6 +68,20 @@ def test_the_network_starts_as_it_was_and_ends_as_it_was(tiny_backbone, sites, r
 
 
 @pytest.mark.parametrize("rank", RANKS)
+def test_in_training_it_can_rest_and_has_lost_nothing(tiny_backbone, sites, rank):
+    network = tiny_backbone.network
+    with torch.no_grad(), adapters.trained(network, sites, rank, generator(0)) as trainable:
+        frozen = predicted(tiny_backbone)
+        for parameter in trainable.parameters.values():
+            parameter.add_(0.1)
+        acting = predicted(tiny_backbone)
+        with trainable.resting():
+            assert torch.equal(predicted(tiny_backbone), frozen)
+        assert torch.equal(predicted(tiny_backbone), acting)
+        assert not torch.equal(acting, frozen)
+
+
+@pytest.mark.parametrize("rank", RANKS)
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_the_network_is_as_before_after_an_exception(tiny_backbone, sites, rank, error):
     def fails():

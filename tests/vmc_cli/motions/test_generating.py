@@ -43,6 +43,24 @@ def test_the_motion_the_prompt_and_the_negative_prompt_all_count(tiny_backbone, 
         assert not np.array_equal(other, base)
 
 
+def test_a_motion_stops_acting_where_its_card_says(tiny_backbone, monkeypatch):
+    recipe = RECIPE.adjusted({"acts_until": 0.5})
+    delta = learned(tiny_backbone, recipe=recipe)
+    weight = tiny_backbone.sites_for(recipe.trains)[0].layer.weight.detach().clone()
+    original, seen = type(tiny_backbone).predict, []
+
+    def watched(self, latents, t, embedding):
+        now = self.sites_for(recipe.trains)[0].layer.weight
+        seen.append((t, torch.equal(now, weight)))
+        return original(self, latents, t, embedding)
+
+    monkeypatch.setattr(type(tiny_backbone), "predict", watched)
+    for _ in range(2):
+        seen.clear()
+        generated(tiny_backbone, deltas=[(delta, 1.0)], noise="inverted", steps=4)
+        assert seen == [(999, False), (749, False), (499, True), (249, True)]
+
+
 def test_strength_zero_from_random_noise_equals_no_motion(tiny_backbone, delta):
     without = generated(tiny_backbone, seed=3)
     assert np.array_equal(generated(tiny_backbone, deltas=[(delta, 0.0)], noise="random", seed=3), without)

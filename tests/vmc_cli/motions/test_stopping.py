@@ -95,11 +95,11 @@ def test_there_is_a_check_every_so_many_steps_and_after_the_last(tiny_backbone):
     asked = {"panda": lambda: tiny_backbone.embed(["a panda"])}
     watching, counts = stopping.Stopping(tiny_backbone, looks, asked, steps=17), []
     for done in range(1, 17):
-        watching(done, lambda: None)
+        watching(done, lambda: None, ())
         counts.append(len(seen))
     assert [counts.index(number) + 1 for number in range(1, 6)] == [3, 6, 9, 12, 15]
     with pytest.raises(stopping.Enough):
-        watching(17, lambda: None)
+        watching(17, lambda: None, ())
 
 
 def test_a_model_that_cannot_be_judged_learns_nothing(tiny_backbone, monkeypatch):

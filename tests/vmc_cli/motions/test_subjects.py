@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from registry.errors import Damaged
 from registry.store import Store
 from tests.vmc_cli.conftest import fingerprint
+from tests.vmc_cli.motions.conftest import RECIPE as MOTION_RECIPE
 from tests.vmc_cli.motions.conftest import clip
 from tests.vmc_cli.motions.conftest import learned as motion_learned
 from tests.vmc_cli.test_delta import predicted
@@ -124,6 +125,22 @@ def test_after_a_motion_that_motion_acts_stays_as_it_is_and_is_taught_in_turn(
     assert joint.card.extra["with_motion"] == "walk"
     assert joint.weights.keys() == dog.weights.keys()
     assert not same(joint, dog)
+
+
+def test_a_motion_that_no_longer_acts_does_not_while_a_subject_is_learned_there(tiny_backbone, monkeypatch):
+    walk = motion_learned(tiny_backbone, recipe=MOTION_RECIPE.adjusted({"acts_until": 0.5}))
+    temporal = tiny_backbone.sites_for(walk.card.recipe["trains"])[0].layer
+    plain, seen = temporal.weight.detach().clone(), []
+    original = type(tiny_backbone).predict
+
+    def watched(self, latents, t, embedding):
+        seen.append((int(t) <= 500, torch.equal(temporal.weight, plain)))
+        return original(self, latents, t, embedding)
+
+    monkeypatch.setattr(type(tiny_backbone), "predict", watched)
+    learned(tiny_backbone, motion=walk, recipe=RECIPE.adjusted({"steps": 12}))
+    assert {late for late, _ in seen} == {True, False}
+    assert all(late == rests for late, rests in seen)
 
 
 def test_what_is_learned_after_a_motion_is_what_is_added_to_it(exact_backbone):
