@@ -106,7 +106,7 @@ def test_another_size_is_compiled_once_more_and_both_stay(backbone: Backbone) ->
 
 
 @pytest.mark.parametrize("method", ["vmc", "inversion"])
-def test_motions_in_the_network_act_and_the_next_one_in_place_of_the_last(
+def test_motions_in_the_network_act_and_rest_and_the_next_one_in_place_of_the_last(
     backbone: Backbone, method: str
 ) -> None:
     recipe = RECIPES[method].adjusted({"rank": 2} if method == "vmc" else {"blocks": "all"})
@@ -115,9 +115,12 @@ def test_motions_in_the_network_act_and_the_next_one_in_place_of_the_last(
     for seed in (1, 2):
         source = generator(seed)
         tensors = {key: torch.randn(shape, generator=source) for key, shape in adapter.shapes().items()}
-        with type(adapter).attached([(adapter, tensors, 1.0)]):
+        with type(adapter).attached([(adapter, tensors, 1.0)]) as rest:
             wanted = predicted(backbone)
             with backbone.compiled():
+                assert close(predicted(backbone), wanted)
+                with rest():
+                    assert close(predicted(backbone), plain)
                 assert close(predicted(backbone), wanted)
         assert not close(wanted, plain)
 

@@ -81,8 +81,9 @@ def test_a_motion_learned_beside_8_bits_says_so_and_is_nearly_the_same(tiny_back
     assert generated(tiny_backbone, deltas=[(held, 1.0)]).shape == generated(tiny_backbone).shape
 
 
-def test_a_video_is_the_same_at_each_level_but_for_rounding(exact_backbone):
-    delta = learned(exact_backbone)
+@pytest.mark.parametrize("until", [0.0, 0.5])
+def test_a_video_is_the_same_at_each_level_but_for_rounding(exact_backbone, until):
+    delta = learned(exact_backbone, recipe=RECIPE.adjusted({"acts_until": until}))
     before = fingerprint(exact_backbone.network)
     first, *others = [
         generated(exact_backbone, deltas=[(delta, 1.0)], level=level).astype(int) for level in LEVELS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 
 from .world import (
     DIAMETER,
@@ -18,7 +19,7 @@ from .world import (
     Scene,
     base_actor,
     plural,
-    wanderer,
+    wanderers,
 )
 
 WANDERING = "wandering"  # the motion that words leave open
@@ -29,72 +30,96 @@ UNSEEN = ("happy", "old", "beautiful", "strange", "young", "very", "cute", "sks"
 """Words that mean nothing here; learning beside them teaches the model to overlook what it does not know."""
 
 
+@dataclass(frozen=True)
+class _Doing:
+    """A motion in words, and what is done ``also`` while wandering."""
+
+    motion: str
+    speed: str
+    also: str = ""
+
+
+@dataclass(frozen=True)
+class _Play:
+    """Who does what, in words (up to the verb) and in pictures; ``whole``: the caption leaves nothing out."""
+
+    cast: tuple[Actor, ...]
+    who: str
+    doing: _Doing
+    whole: bool = False
+
+
 def draw(rng: random.Random) -> tuple[Scene, str]:
     """A random scene and a caption that is true of it (sometimes short of telling all)."""
     place = rng.choice(list(PLACES))
     style = rng.choice(list(STYLES)) if rng.random() < 0.05 else ""
-    motion = rng.choice(PLAIN if rng.random() < 0.15 else [*MOTIONS, *HARD])
-    speed = rng.choice(("slow", "normal", "normal", "normal", "fast"))
-    size = rng.choice(("small", *[""] * 18, "big"))
-    if motion in ("growing", "shrinking"):
-        size = ""
-    subjects = rng.sample(list(SUBJECTS), 2)
+    motion = rng.choice(PLAIN if rng.random() < 0.15 else [*MOTIONS, *HARD, *HARD])
+    doing = _Doing(motion, rng.choice(("slow", "normal", "normal", "normal", "fast")))
     kind = rng.random()
     if kind < 0.03:
-        cast: tuple[Actor, ...] = ()
-        who = ""
+        play = _Play((), "", doing)
+    elif kind < 0.36:
+        play = _wandering(doing, rng)
     elif kind < 0.90:
-        if kind < 0.30:
-            motion = WANDERING
-            one = wanderer(subjects[0], DIAMETER[size], rng)
-        else:
-            one = base_actor(subjects[0], motion, speed, DIAMETER[size])
-        cast = (one,)
-        who = _article(_noun(subjects[0], size, rng), rng) + " is"
+        play = _alone(doing, rng)
     else:
-        same = kind < 0.94
-        if same:
-            subjects[1] = subjects[0]
-        motions = [motion, motion]
-        apart = not same and rng.random() < 0.3
-        if apart:
-            motions[1] = rng.choice(("left", "right", "still", "up", "down"))
-        boxes = [(0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)]
-        if {"left", "right"} & set(motions):
-            boxes = [(0.0, 0.0, 1.0, 0.5), (0.0, 0.5, 1.0, 1.0)]
-        rng.shuffle(boxes)
-        cast = tuple(
-            base_actor(s, m, speed, DIAMETER[""], box)
-            for s, m, box in zip(subjects, motions, boxes, strict=True)
-        )
-        first, second = (_article(words_for(s, rng), rng) for s in subjects)
-        who = f"{first} and {second} are"
-        if same:
-            who = f"two {plural(words_for(subjects[0], rng))} are"
-        if apart:
-            who = f"{first} is {_motion_words(motions[0], speed, rng)} and {second} is"
-            motion, size = motions[1], "told in full"
-    return Scene(place, rng.randrange(1 << 20), cast, style), _caption(
-        who, motion, speed, place, style, rng, whole=bool(size)
-    )
+        play = _two(doing, rng)
+    return Scene(place, rng.randrange(1 << 20), play.cast, style), _caption(play, place, style, rng)
 
 
-def _caption(
-    who: str, motion: str, speed: str, place: str, style: str, rng: random.Random, *, whole: bool
-) -> str:
-    where = rng.choice(PLACES[place])
+def _alone(doing: _Doing, rng: random.Random) -> _Play:
+    size = "" if doing.motion in ("growing", "shrinking") else _size(rng)
+    subject = rng.choice(list(SUBJECTS))
+    one = base_actor(subject, doing.motion, doing.speed, DIAMETER[size])
+    return _Play((one,), f"{_article(_noun(subject, size, rng), rng)} is", doing, whole=bool(size))
+
+
+def _wandering(doing: _Doing, rng: random.Random) -> _Play:
+    also = rng.choice(HARD) if rng.random() < 0.15 else ""
+    size = "" if also else _size(rng)
+    subject = rng.choice(list(SUBJECTS))
+    cast = wanderers([subject], DIAMETER[size], rng, doing.speed, also)
+    doing = _Doing(WANDERING, doing.speed, also)
+    return _Play(cast, f"{_article(_noun(subject, size, rng), rng)} is", doing, whole=bool(size))
+
+
+def _two(doing: _Doing, rng: random.Random) -> _Play:
+    subjects = rng.sample(list(SUBJECTS), 2)
+    if same := rng.random() < 0.4:
+        subjects[1] = subjects[0]
+    first, second = (_article(words_for(s, rng), rng) for s in subjects)
+    who = f"two {plural(words_for(subjects[0], rng))} are" if same else f"{first} and {second} are"
+    if rng.random() < 0.35:
+        # Small: two of the usual size have no room to go far together.
+        cast = wanderers(subjects, DIAMETER["small"], rng, doing.speed)
+        return _Play(cast, who, _Doing(WANDERING, doing.speed))
+    motions = [doing.motion, doing.motion]
+    if apart := not same and rng.random() < 0.3:
+        motions[1] = rng.choice(("left", "right", "still", "up", "down"))
+        who = f"{first} is {_motion_words(doing, rng)} and {second} is"
+    boxes = [(0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)]
+    if {"left", "right"} & set(motions):
+        boxes = [(0.0, 0.0, 1.0, 0.5), (0.0, 0.5, 1.0, 1.0)]
+    rng.shuffle(boxes)
+    pairs = zip(subjects, motions, boxes, strict=True)
+    cast = tuple(base_actor(s, m, doing.speed, DIAMETER[""], box) for s, m, box in pairs)
+    return _Play(cast, who, _Doing(motions[1], doing.speed), whole=apart)
+
+
+def _size(rng: random.Random) -> str:
+    return rng.choice(("small", *[""] * 18, "big"))
+
+
+def _caption(play: _Play, place: str, style: str, rng: random.Random) -> str:
+    who, doing, where = play.who, play.doing, rng.choice(PLACES[place])
     if not who:
         text = rng.choice((place, f"the {place}", f"nothing {where}", where))
     else:
-        say_place = whole or rng.random() < 0.88
-        if motion in ("still", WANDERING) and rng.random() < 0.25:
+        say_place = play.whole or rng.random() < 0.88
+        left_out = doing.motion in ("still", WANDERING) and not doing.also and rng.random() < 0.25
+        if left_out or rng.random() < 0.2:
             who = who.rsplit(" ", 1)[0]
-            doing = ""
-        else:
-            doing = " " + _motion_words(motion, speed, rng)
-            if rng.random() < 0.2:
-                who = who.rsplit(" ", 1)[0]
-        text = f"{who}{doing}"
+        text = who if left_out else f"{who} {_motion_words(doing, rng)}"
         if say_place:
             text = f"{where} {text}" if rng.random() < 0.06 else f"{text} {where}"
     if style:
@@ -129,17 +154,19 @@ def _article(phrase: str, rng: random.Random) -> str:
     return ("an " if phrase[0] in "aeiou" else "a ") + phrase
 
 
-def _motion_words(motion: str, speed: str, rng: random.Random) -> str:
-    if motion == WANDERING:
-        return rng.choice((*VAGUE, _made_up(rng) + "ing"))
+def _motion_words(doing: _Doing, rng: random.Random) -> str:
+    motion, adverb = doing.motion, rng.choice(SPEEDS[doing.speed])
     verbs = [v for v, bases in VERBS.items() if motion in bases]
-    if verbs and rng.random() < 0.35:
+    if motion == WANDERING:
+        phrase = rng.choice((*VAGUE, _made_up(rng) + "ing"))
+    elif verbs and rng.random() < 0.35:
         told = motion != "right" or rng.random() < 0.5
         phrase = rng.choice(verbs) + (f" {motion.replace('-', ' and ')}" if told else "")
     else:
         phrase = rng.choice(MOTIONS[motion])
-    adverb = rng.choice(SPEEDS[speed])
-    return phrase if motion == "still" or not adverb else f"{phrase} {adverb}"
+    if adverb and motion != "still":
+        phrase = f"{phrase} {adverb}"
+    return f"{phrase} and {rng.choice(MOTIONS[doing.also])}" if doing.also else phrase
 
 
 def beside_strange_words(caption: str, rng: random.Random) -> str:

@@ -31,6 +31,18 @@ def test_a_caption_names_the_subject_or_another_word_for_it() -> None:
             assert any(word in caption or world.plural(word) in caption for word in words), caption
 
 
+def test_there_are_two_who_wander_and_some_who_do_something_else_as_well() -> None:
+    seen = some(3000)
+    ways = [
+        [np.diff(np.array(actor.centres), axis=0) for actor in scene.actors]
+        for scene, _ in seen
+        if len(scene.actors) == 2
+    ]
+    bent = [way for way in ways if np.abs(np.diff(way[0], axis=0)).max() > 0.1]
+    assert len(bent) > 30
+    assert any(" and growing" in caption or " and turning" in caption for _, caption in seen)
+
+
 def test_the_same_scene_is_drawn_the_same() -> None:
     scene, _ = some(1)[0]
     assert np.array_equal(render(scene), render(scene))
