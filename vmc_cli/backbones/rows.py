@@ -101,7 +101,13 @@ ROWS: tuple[Spec, ...] = (
         advice="sprites draws emoji-like things only: for real footage choose another backbone.",
         recipes=MappingProxyType(
             {
-                "vmc": {"learning_rate": 2e-4, "rank": 16, "steps": 200, "noise": "inverted"},
+                "vmc": {
+                    "learning_rate": 1e-3,
+                    "rank": 16,
+                    "steps": 200,
+                    "noise": "inverted",
+                    "acts_until": 0.5,
+                },
                 # Crops show sprites in sizes that it does not know.
                 "token": {"learning_rate": 1e-3, "steps": 700, "augmented": 0},
                 "inversion": {"guidance": None},  # 10 as in the paper makes its colours glare
