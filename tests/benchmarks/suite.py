@@ -211,6 +211,7 @@ ROWS: Mapping[str, Row] = {
     "paper: full, inverted noise": Row({"rank": None}, noise="inverted"),
     **{f"rank {rank or 'full'}": Row({"rank": rank}) for rank in (4, 8, 16, 32, None)},
     **{f"loss {loss}": Row({"loss": loss}) for loss in ("residual-cosine-abs", "residual-l2", "mse")},
+    "acts to the end": Row({"acts_until": 0.0}),
     "spatial attention instead": Row({"trains": _SPATIAL}),
     "prompt kept": Row(keep_prompt=True),
     **{
@@ -219,6 +220,7 @@ ROWS: Mapping[str, Row] = {
     },
     "director": Row({"like": "director"}),
     "token, 6 clips": Row({"like": "token"}, clips=6, token="V*"),
+    "token, acts to the end": Row({"like": "token", "acts_until": 0.0}, clips=6, token="V*"),
     "token, 6 clips and 240 of others": Row({"like": "token"}, clips=6, token="V*", others=240),
     "token, uniform timesteps": Row({"like": "token", "timesteps": "uniform"}, clips=6, token="V*"),
     "backward": Row(backward=True),

@@ -109,7 +109,7 @@ ROWS: tuple[Spec, ...] = (
                     "acts_until": 0.5,
                 },
                 # Crops show sprites in sizes that it does not know.
-                "token": {"learning_rate": 1e-3, "steps": 700, "augmented": 0},
+                "token": {"learning_rate": 1e-3, "steps": 700, "augmented": 0, "acts_until": 0.5},
                 "inversion": {"guidance": None},  # 10 as in the paper makes its colours glare
             }
         ),
