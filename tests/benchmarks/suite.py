@@ -11,6 +11,7 @@ from typing import Any
 from vmc_cli.backbones.sprites import drawing, world
 from vmc_cli.clip import Clip
 from vmc_cli.course import SOLVERS
+from vmc_cli.recipes import RECIPES
 
 N = world.FRAMES
 Way = tuple[tuple[float, float], ...]
@@ -198,6 +199,8 @@ _SPATIAL = tuple(
     f"spatial-{kind}-attention/{matrix}" for kind in ("self", "cross") for matrix in ("to_q", "to_k", "to_v")
 )
 
+_TEMPORAL = tuple(key for key in RECIPES["token"].trains if key.startswith("temporal-"))
+
 _TUNE_A_VIDEO = (
     *(f"temporal-attention/{matrix}" for matrix in ("to_q", "to_k", "to_v", "to_out.0")),
     "spatial-self-attention/to_q",
@@ -212,6 +215,7 @@ ROWS: Mapping[str, Row] = {
     **{f"rank {rank or 'full'}": Row({"rank": rank}) for rank in (4, 8, 16, 32, None)},
     **{f"loss {loss}": Row({"loss": loss}) for loss in ("residual-cosine-abs", "residual-l2", "mse")},
     "acts to the end": Row({"acts_until": 0.0}),
+    "all temporal layers": Row({"trains": _TEMPORAL}),
     "spatial attention instead": Row({"trains": _SPATIAL}),
     "prompt kept": Row(keep_prompt=True),
     **{
