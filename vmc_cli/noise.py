@@ -29,9 +29,9 @@ def draw_timesteps(
     """``count`` timesteps in [0, ``train_timesteps``), int64 on the CPU.
 
     ``alpha`` is for early ones. Unless ``until`` is 0, more than that share of the noising is left at all of
-    them.
+    them; where it always is less, they are the last one.
     """
-    least = math.floor(until * train_timesteps) + 1 if until else 0
+    least = min(math.floor(until * train_timesteps) + 1, train_timesteps - 1) if until else 0
     return DENSITIES[kind](count, range(least, train_timesteps), generator, alpha)
 
 

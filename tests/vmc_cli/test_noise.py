@@ -139,6 +139,8 @@ def test_timesteps_can_be_kept_to_where_much_is_left(kind):
     assert sorted(set(drawn.tolist())) == [8, 9]
     share = float((drawn == 9).float().mean())
     assert share > 0.505 if kind == "early" else abs(share - 0.5) < 0.015
+    last = noise.draw_timesteps(kind, 5, 10, torch.Generator().manual_seed(0), alpha=0.5, until=0.95)
+    assert last.tolist() == [9] * 5
 
 
 def test_uniform_timesteps_do_not_care_for_alpha():
