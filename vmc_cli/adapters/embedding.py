@@ -8,7 +8,7 @@ They are added before the projections, so the attention itself is computed by wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType
 from typing import Any
 
@@ -46,15 +46,13 @@ class Embedding(Adapter):
             yield Trainable(tables, {})
 
     @staticmethod
-    @contextmanager
-    def attached(acting: Sequence[Acting[Embedding]]) -> Iterator[Rest]:
+    def attached(acting: Sequence[Acting[Embedding]]) -> AbstractContextManager[Rest]:
         """See `Adapter.attached`. Values are used as the recipe says (`VALUES`)."""
         pairs = []
         for adapter, tensors, strength in acting:
             tables = adapter._ready(tensors)
             pairs += [(site, strength * tables[_key(site)]) for site in adapter.sites]
-        with _added(pairs) as rest:
-            yield rest
+        return _added(pairs)
 
     def _ready(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         use, found = VALUES[self.adaptation.values], {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial, reduce
 
 import torch
@@ -35,16 +35,14 @@ class Weights(Adapter):
             yield trainable
 
     @staticmethod
-    @contextmanager
-    def attached(acting: Sequence[Acting[Weights]]) -> Iterator[Rest]:
+    def attached(acting: Sequence[Acting[Weights]]) -> AbstractContextManager[Rest]:
         """See `Adapter.attached`."""
         changes = [
             (site.layer, partial(_times, strength, site, tensors))
             for adapter, tensors, strength in acting
             for site in adapter.sites
         ]
-        with added(changes) as rest:
-            yield rest
+        return added(changes)
 
 
 def _times(strength: float, site: Site, tensors: Mapping[str, Tensor]) -> Tensor:
