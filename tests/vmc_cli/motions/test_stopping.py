@@ -113,6 +113,19 @@ def test_a_model_that_cannot_be_judged_learns_nothing(tiny_backbone, monkeypatch
         learned(tiny_backbone, None)
 
 
+def test_a_token_that_acts_for_a_part_of_the_way_is_judged_so(tiny_backbone, monkeypatch):
+    seen = []
+    original = stopping.denoised
+
+    def watched(*arguments, **options):
+        seen.append([share for share, _ in options["rests"]])
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(stopping, "denoised", watched)
+    learned(tiny_backbone, Judge(1, 1, 0).looks(), RECIPE.adjusted({"acts_until": 0.4}))
+    assert seen == [[], [], [0.4], [0.4], [0.4], [0.4]]  # the first check is of the untaught network
+
+
 def test_a_word_that_learns_too_is_judged_as_it_is_then(tiny_backbone, monkeypatch):
     seen = []
     original = stopping.denoised

@@ -106,8 +106,9 @@ def test_a_motion_is_the_same_whether_somebody_looks_while_it_is_learned_or_not(
     assert not np.array_equal(seen[0][1].frames, seen[1][1].frames)
 
 
-def test_what_is_seen_at_the_end_of_learning_is_what_is_generated(exact_backbone):
-    recipe, seen = RECIPE.adjusted({"learning_rate": 0.2}), []
+@pytest.mark.parametrize("until", [0.0, 0.85])
+def test_what_is_seen_at_the_end_of_learning_is_what_is_generated(exact_backbone, until):
+    recipe, seen = RECIPE.adjusted({"learning_rate": 0.2, "acts_until": until}), []
     preview = Preview(3, lambda *sample: seen.append(sample))
     delta = learned(exact_backbone, recipe=recipe, seed=4, preview=preview)
     [(_, sample)] = seen
