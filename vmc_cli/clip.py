@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,11 @@ class Clip:
     def reversed(self) -> Clip:
         """The same clip, last frame first."""
         return Clip(np.ascontiguousarray(self.frames[::-1]), self.fps)
+
+    def recoloured(self) -> list[Clip]:
+        """The same motion in other colours: the channels in any order, and the negatives of all six."""
+        orders = [np.ascontiguousarray(self.frames[..., list(order)]) for order in permutations(range(3))]
+        return [Clip(frames, self.fps) for frames in [*orders[1:], *(255 - each for each in orders)]]
 
     def augmented(self, seed: int) -> Clip:
         """The same motion looked at otherwise: cropped, and in other colours, alike in all frames.

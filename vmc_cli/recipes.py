@@ -31,6 +31,9 @@ UNSET: Mapping[str, str] = MappingProxyType({"rank": "full", "guidance": "own"})
 
 LARGEST_RANK = 1024
 
+COLOURINGS = 11
+"""In which a recoloured clip is seen besides its own: how many `Clip.recoloured` gives."""
+
 MOST_STEPS = 1000
 """Of inverting and denoising: models know no more levels of noise."""
 
@@ -89,10 +92,10 @@ class Recipe:
     ``guidance`` is what it is guided with, None for as much as the model likes best. ``kind`` is
     the kind of motion that a variant of the method is for. ``aside`` names spatial layers that learn the
     looks of each clip meanwhile, and are dropped. ``alpha`` shapes the density of early ``timesteps``;
-    ``augmented`` is how many changed copies of each clip are learned from too; with ``trains_token`` the
-    token's own vectors are learned as well; a motion learns, and acts, until no more than the share
-    ``acts_until`` of the noising is left; with ``early_stop`` learning stops when other subjects lose their
-    looks.
+    ``augmented`` is how many changed copies of each clip are learned from too, and if ``recoloured`` each
+    is also learned from in other colours; with ``trains_token`` the token's own vectors are learned as well;
+    a motion learns, and acts, until no more than the share ``acts_until`` of the noising is left; with
+    ``early_stop`` learning stops when other subjects lose their looks.
     """
 
     method: str
@@ -119,6 +122,7 @@ class Recipe:
     aside: tuple[str, ...] = ()
     alpha: float = 0.5
     augmented: int = 0
+    recoloured: bool = False
     trains_token: bool = False
     acts_until: float = 0.0
     learns: str = MOTION
@@ -205,6 +209,11 @@ class Recipe:
     def roles(self) -> tuple[str, ...]:
         """The roles of the layers trained, each once, in order."""
         return tuple(dict.fromkeys(entry.partition("/")[0] for entry in self.trains))
+
+    @property
+    def copies(self) -> int:
+        """How many changed ones of each clip are learned from."""
+        return self.augmented + COLOURINGS * self.recoloured
 
     def noise_for(self, clips: int) -> str:
         """What generation starts from by default when so many clips were learned."""

@@ -36,6 +36,7 @@ def motion(backbone: Backbone, store: Store, name: str, row: Row) -> Delta:
             backbone,
             shown_for(name, row),
             augmented=recipe.augmented,
+            recoloured=recipe.recoloured,
             others=others(row.others),
             token=Token(row.token, WORDS[0]) if row.token else None,
         )
@@ -87,6 +88,7 @@ def subject(backbone: Backbone, store: Store, name: str) -> Delta:
             token=Token(SUBJECT, WORDS[1]),
             pictures=True,
             augmented=recipe.augmented,
+            recoloured=recipe.recoloured,
         )
         return motions.learn(
             backbone, footage, name=label, prompt=f"a {SUBJECT}", recipe=recipe, seed=0, keep_prompt=True

@@ -11,6 +11,7 @@ from registry.errors import Exists
 from tests import footage
 from vmc_cli import clip
 from vmc_cli.clip import Clip
+from vmc_cli.recipes import COLOURINGS
 
 
 def drawn(count: int = 8, height: int = 64, width: int = 96, fps: float = 8) -> Clip:
@@ -95,6 +96,18 @@ def test_a_sheet_shows_a_clip_a_row(tmp_path: Path) -> None:
     assert page[:18].min() < 128  # the label
     with pytest.raises(Exists):
         clip.sheet([made], path)
+
+
+def test_a_recoloured_clip_is_the_same_in_each_order_of_the_channels_and_as_their_negatives():
+    shown = drawn(3, 16, 24)
+    others = shown.recoloured()
+    assert len(others) == COLOURINGS
+    looks = {shown.frames.tobytes(), *(each.frames.tobytes() for each in others)}
+    assert len(looks) == 1 + COLOURINGS
+    for each in others:
+        assert each.fps == shown.fps
+        like = each.frames if each.frames.sum() == shown.frames.sum() else 255 - each.frames
+        assert np.array_equal(np.sort(like, axis=-1), np.sort(shown.frames, axis=-1))
 
 
 def test_an_augmented_clip_is_cropped_and_coloured_alike_in_all_frames_and_never_mirrored():

@@ -96,7 +96,7 @@ def test_a_kind_that_a_method_does_not_have_is_refused(method, kind, said):
         ("", r"lacks trains, rank, loss, .* inversion_steps"),
         ("like = 'vmc'\nstep = 3", r"key 'step'.*steps"),
         ("like = 'vmc'\nLike = 'vmc'", r"key 'Like'.*like"),
-        ("like = 'vmc'\ncolour = 'red'", r"key 'colour'.*learning_rate"),
+        ("like = 'vmc'\nflavour = 'red'", r"key 'flavour'.*learning_rate"),
         ("like = 'vcm'", r"'vcm', which is no method"),
         ("like = 3", r"no method"),
         ("like = ['vmc']", r"no method"),

@@ -104,8 +104,9 @@ ROWS: tuple[Spec, ...] = (
                 "vmc": {
                     "learning_rate": 1e-3,
                     "rank": 16,
-                    "steps": 200,
+                    "steps": 400,
                     "noise": "inverted",
+                    "recoloured": True,
                     "acts_until": 0.5,
                 },
                 # Crops show sprites in sizes that it does not know.

@@ -55,6 +55,7 @@ class _Clips:
             self.shown,
             sources=self._sources,
             augmented=self._plan.recipe.augmented,
+            recoloured=self._plan.recipe.recoloured,
             others=self._others,
             token=self._plan.token,
             extra=self._plan.cut,
@@ -86,6 +87,7 @@ class _Pictures:
             self._pictures,
             sources=_sources(plan),
             augmented=plan.recipe.augmented,
+            recoloured=plan.recipe.recoloured,
             others=self._others,
             token=plan.token,
             pictures=True,
@@ -99,7 +101,7 @@ class _Motion:
     def __init__(self, plan: Plan, name: str) -> None:
         from vmc_cli.delta import Delta
 
-        self._motion = Delta.load(Store.default(), name)
+        self._plan, self._motion = plan, Delta.load(Store.default(), name)
         self.counts = len(self._motion.latents), 0  # without latents there is no need to load a model
         self.shown = [each.reversed() for each in self._motion.previews]
         self.labels = [plan.prompt_used] * len(self.shown)
@@ -107,7 +109,8 @@ class _Motion:
     def footage(self, backbone: Backbone) -> Footage:
         from vmc_cli import motions
 
-        return motions.Footage.backward(backbone, self._motion)
+        recoloured = self._plan.recipe.recoloured
+        return motions.Footage.backward(backbone, self._motion, recoloured=recoloured)
 
 
 def _sources(plan: Plan) -> list[Source]:

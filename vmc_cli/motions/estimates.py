@@ -80,7 +80,7 @@ def of_learning(spec: Spec, recipe: Recipe, clips: int, others: int = 0, *, aske
     """What learning takes, from so many clips and ``others`` of other motions, at a level or "auto"."""
     backbone = _blueprint(spec)
     file_bytes, _ = file_sizes(backbone, recipe, clips, others)
-    every = clips * (1 + recipe.augmented) + others
+    every = clips * (1 + recipe.copies) + others
 
     levels = LEARNING_LEVELS if asked == IN_BYTES else LEVELS  # it takes as long to count as the others
     found = {level: learning(backbone, recipe, level, every) for level in levels}

@@ -54,12 +54,14 @@ class Footage:
         *,
         sources: Sequence[Source] = (),
         augmented: int = 0,
+        recoloured: bool = False,
         others: Sequence[tuple[Clip, str]] = (),
         token: Token | None = None,
         extra: Mapping[str, Any] | None = None,
         pictures: bool = False,
     ) -> Footage:
-        """``clips`` of the backbone's size, each with so many ``augmented`` copies.
+        """``clips`` of the backbone's size, each with so many ``augmented`` copies; ``recoloured``, in other
+        colours too.
 
         ``pictures`` of a subject are clips of one frame. ``others`` are clips of other motions with their
         captions, learned from as often. ``token`` is what stands for the motion or subject in the prompt,
@@ -83,9 +85,9 @@ class Footage:
                 sources=tuple(sources),
                 digest=f"{_digest(np.ascontiguousarray(clip.frames) for clip in everything)} {captions}",
                 changed=[
-                    _encoded(backbone, clip.augmented(number))
+                    _encoded(backbone, changed)
                     for clip in clips
-                    for number in range(augmented)
+                    for changed in _changed(clip, augmented, recoloured)
                 ],
                 others=[(_encoded(backbone, clip), backbone.embed([caption])) for clip, caption in others],
                 token=token,
@@ -110,16 +112,23 @@ class Footage:
         )
 
     @classmethod
-    def backward(cls, backbone: Backbone, motion: Delta) -> Footage:
-        """``motion`` backward, from the latents that it holds: no clip is needed.
+    def backward(cls, backbone: Backbone, motion: Delta, *, recoloured: bool = False) -> Footage:
+        """``motion`` backward, from the latents that it holds: no clip is needed, nor for its colours.
 
         Frames are encoded one by one, so latents in reverse order are those of the clip in reverse order.
-        Raises `NotFoundError` when the motion holds none, and as `Delta.adapter` does.
+        Raises `NotFoundError` when the motion holds none, `OutOfMemory`, and as `Delta.adapter` does.
         """
         motion.adapter(backbone)
         latents = motion.latents.flip(2)
+        with _explained(backbone, f"see what {motion.card.name} shows in other colours"):
+            changed = [
+                _encoded(backbone, other)
+                for each in (latents if recoloured else ())
+                for other in Clip(backbone.decode(each[None]), motion.card.fps).recoloured()
+            ]
         return cls(
             latents=[each[None] for each in latents],
+            changed=changed,
             preview=torch.cat([torch.from_numpy(each.reversed().frames) for each in motion.previews]),
             fps=motion.card.fps,
             sources=motion.card.sources,
@@ -140,6 +149,13 @@ def _require_size(backbone: Backbone, clips: Sequence[Clip], frames: int) -> Non
         raise ClipError(
             f"Clips for {backbone.spec.name} must have {wanted[0]} frames of {wanted[2]}x{wanted[1]}."
         )
+
+
+def _changed(clip: Clip, augmented: int, recoloured: bool) -> list[Clip]:
+    return [
+        *(clip.augmented(number) for number in range(augmented)),
+        *(clip.recoloured() if recoloured else ()),
+    ]
 
 
 def _encoded(backbone: Backbone, clip: Clip) -> Tensor:

@@ -223,7 +223,7 @@ def file_sizes(backbone: Backbone, recipe: Recipe, clips: int, others: int = 0) 
     ``others`` is how many clips of other motions are learned from.
     """
     weights = sum(map(math.prod, adapters.place(backbone, recipe.adaptation).shapes().values()))
-    looks = paths.size(backbone, recipe.aside, clips * (1 + recipe.augmented) + others)
+    looks = paths.size(backbone, recipe.aside, clips * (1 + recipe.copies) + others)
     subject = recipe.learns == SUBJECT
     noise_and_latents = 0 if subject else 2 * clips * math.prod(backbone.latent_shape)
     preview = clips * (1 if subject else backbone.frames) * PREVIEW_SIDE**2 * 3

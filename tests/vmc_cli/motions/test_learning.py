@@ -13,10 +13,11 @@ from tests.vmc_cli.conftest import fingerprint
 from tests.vmc_cli.motions.conftest import PROMPT, RECIPE, clip, generated, learned
 from vmc_cli import adapters, motions, sampling, training
 from vmc_cli.checkpoints import Checkpoint
+from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta
 from vmc_cli.errors import ClipError, NotFoundError
 from vmc_cli.motions import Footage, footage, learn
-from vmc_cli.recipes import Recipe
+from vmc_cli.recipes import COLOURINGS, Recipe
 
 
 def test_the_card_tells_everything_about_the_motion(tiny_backbone):
@@ -106,6 +107,25 @@ def test_a_motion_can_be_learned_backward_from_what_it_holds(exact_backbone):
         torch.testing.assert_close(backward.tensors[key], value, rtol=0.1, atol=0.05)
     assert (backward.card.prompt_used, backward.card.fps) == ("a bird is walking backward", 12.5)
     assert backward.card.extra == {"reversed": "walk"}
+
+
+def test_a_clip_is_learned_from_in_other_colours_too_and_backward_as_well(exact_backbone):
+    recipe = RECIPE.adjusted({"recoloured": True})
+    forward = Footage.of(exact_backbone, [clip(1), clip(2)], recoloured=True)
+    assert len(forward.changed) == 2 * COLOURINGS == 2 * recipe.copies
+    wanted = [exact_backbone.encode(other.frames) for other in clip(2).recoloured()]
+    assert all(map(torch.equal, forward.changed[COLOURINGS:], wanted))
+
+    delta = learn(exact_backbone, forward, name="walk", prompt="a bird is walking", recipe=recipe, seed=3)
+    plain = learned(exact_backbone, [clip(1), clip(2)])
+    assert not all(torch.equal(delta.weights[key], plain.weights[key]) for key in plain.weights)
+    assert delta.card.recipe["recoloured"] is True
+    assert len(delta.latents) == 2  # it holds the clips alone
+    backward = Footage.backward(exact_backbone, delta, recoloured=True)
+    assert len(backward.changed) == 2 * COLOURINGS
+    shown = Clip(exact_backbone.decode(delta.latents[1:].flip(2)), 12.5)
+    wanted = [exact_backbone.encode(other.frames) for other in shown.recoloured()]
+    assert all(map(torch.equal, backward.changed[COLOURINGS:], wanted))
 
 
 def test_a_motion_without_its_clips_can_be_used_but_not_reversed(tiny_backbone, delta):
