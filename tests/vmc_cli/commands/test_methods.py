@@ -34,6 +34,33 @@ def test_a_recipe_of_ones_own_is_learned_with_and_kept_in_the_card(
     assert card.method == "mine"
 
 
+@pytest.mark.parametrize("like", ["vmc", "subject"])
+def test_a_recipe_that_asks_for_other_colours_learns_from_them(
+    *, like: str, run: Run, tiny: str, clip: Path, store: Store
+) -> None:
+    source = {
+        "vmc": [clip, "-p", "a dog is walking"],
+        "subject": [clip / "0.png", "--subject", "--token", "X*", "-p", "a X*"],
+    }[like]
+    found = []
+    for told in ("false", "true"):
+        Path("mine.toml").write_text(f'like = "{like}"\nrecoloured = {told}\n', encoding="utf-8")
+        wishes = ("--backbone", tiny, "--method", "mine.toml", "--name", "own", "--replace")
+        assert run("learn", *source, *wishes).rc == 0
+        found.append([_weights(store, "own")])
+        if like == "vmc":
+            assert run("reverse", "own", "--name", "back", "--replace").rc == 0
+            found[-1].append(_weights(store, "back"))
+    for own, others in zip(*found, strict=True):
+        assert own.keys() == others.keys()
+        assert own != others
+
+
+def _weights(store: Store, name: str) -> dict[str, bytes]:
+    tensors = store.load(name)[1]
+    return {key: bytes(raw.data) for key, raw in tensors.items() if key.startswith("unet.")}
+
+
 @pytest.mark.parametrize(
     ("text", "rc", "said"),
     [
