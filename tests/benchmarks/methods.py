@@ -148,6 +148,21 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
+def means(results: Sequence[Result]) -> str:
+    """A row of Markdown for each motion, and one for all: the mean cosine of each row that was measured."""
+    rows = list(dict.fromkeys(result["row"] for result in results))
+    found: dict[str, dict[str, list[float]]] = {}
+    for result in results:
+        for motion in (json.loads(result["asked"])[1], "all"):
+            found.setdefault(motion, {}).setdefault(result["row"], []).append(result["cosine"])
+    found["all"] = found.pop("all", {})  # last
+    lines = [f"| mean cosine | {' | '.join(rows)} |", "|---" * (1 + len(rows)) + "|"]
+    for motion, cosines in found.items():
+        told = " | ".join(f"{statistics.fmean(cosines[row]):.2f}" for row in rows)
+        lines.append(f"| {motion} | {told} |")
+    return "\n".join(lines)
+
+
 def sheet(bench: Bench, row: str, results: Sequence[Result]) -> None:
     """The best, the median and the worst video of a row, by cosine."""
     mine = sorted((r for r in results if r["row"] == row), key=lambda r: -r["cosine"])
@@ -213,8 +228,9 @@ def main() -> None:
     for row in asked.rows:
         sheet(bench, row, results)
     (asked.out / "table.json").write_text(json.dumps(results, indent=1), encoding="utf-8")
-    (asked.out / "table.md").write_text(table(results) + "\n", encoding="utf-8")
-    print(table(results))
+    tables = f"{means(results)}\n\n{table(results)}"
+    (asked.out / "table.md").write_text(tables + "\n", encoding="utf-8")
+    print(tables)
 
 
 if __name__ == "__main__":

@@ -60,3 +60,23 @@ def test_what_is_measured_by_other_defaults_is_measured_again() -> None:
         for each in (spec, spec, *others)
     }
     assert len(keys) == 3
+
+
+def test_the_mean_of_each_motion_is_told_and_that_of_all() -> None:
+    results = [
+        {"row": row, "asked": json.dumps(["", motion]), "cosine": cosine}
+        for row, motion, cosine in [
+            ("a", "circle", 0.2),
+            ("a", "circle", 0.4),
+            ("a", "shake", 0.9),
+            ("b", "circle", -1.0),
+            ("b", "shake", 0.0),
+        ]
+    ]
+    assert methods.means(results).splitlines() == [
+        "| mean cosine | a | b |",
+        "|---|---|---|",
+        "| circle | 0.30 | -1.00 |",
+        "| shake | 0.90 | 0.00 |",
+        "| all | 0.50 | -0.50 |",
+    ]
