@@ -116,7 +116,8 @@ class Footage:
         """``motion`` backward, from the latents that it holds: no clip is needed, nor for its colours.
 
         Frames are encoded one by one, so latents in reverse order are those of the clip in reverse order.
-        Raises `NotFoundError` when the motion holds none, `OutOfMemory`, and as `Delta.adapter` does.
+        Raises `NotFoundError` when the motion holds none, `Diverged`, `OutOfMemory`, and as `Delta.adapter`
+        does.
         """
         motion.adapter(backbone)
         latents = motion.latents.flip(2)
