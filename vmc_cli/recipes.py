@@ -59,6 +59,7 @@ ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "spatial-self-attention": _ATTENTION,
         "spatial-cross-attention": _ATTENTION,
         "spatial-feed-forward": _FEED_FORWARD,
+        "spatial-convolution": ("conv1", "conv2"),
     }
 )
 """What can be trained: the roles of `backbones.base.Site`, and the projections of each."""
@@ -92,10 +93,12 @@ class Recipe:
     ``guidance`` is what it is guided with, None for as much as the model likes best. ``kind`` is
     the kind of motion that a variant of the method is for. ``aside`` names spatial layers that learn the
     looks of each clip meanwhile, and are dropped. ``alpha`` shapes the density of early ``timesteps``;
-    ``augmented`` is how many changed copies of each clip are learned from too, and if ``recoloured`` each
-    is also learned from in other colours; with ``trains_token`` the token's own vectors are learned as well;
-    a motion learns, and acts, until no more than the share ``acts_until`` of the noising is left; with
-    ``early_stop`` learning stops when other subjects lose their looks.
+    ``augmented`` is how many changed copies of each clip or picture are learned from too, and if
+    ``recoloured`` each is also learned from in other colours; pictures of a subject are videos of one frame,
+    or if ``stills`` as long ones as the model makes, in which nothing moves; with ``trains_token`` the
+    token's own vectors are learned as well; a motion learns, and acts, until no more than the share
+    ``acts_until`` of the noising is left; with ``early_stop`` learning stops when other subjects lose their
+    looks.
     """
 
     method: str
@@ -123,6 +126,7 @@ class Recipe:
     alpha: float = 0.5
     augmented: int = 0
     recoloured: bool = False
+    stills: bool = False
     trains_token: bool = False
     acts_until: float = 0.0
     learns: str = MOTION
@@ -157,6 +161,8 @@ class Recipe:
             raise UsageError("Embeddings are trained for queries, keys and values.", f"Name {EMBEDDED}.")
         if self.learns == SUBJECT:
             self._check_subject()
+        elif self.stills:
+            raise UsageError("Stills are pictures of a subject; clips move.", "Leave out stills.")
         self._check_numbers()
 
     def _check_subject(self) -> None:

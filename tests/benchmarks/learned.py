@@ -35,8 +35,7 @@ def motion(backbone: Backbone, store: Store, name: str, row: Row) -> Delta:
         footage = motions.Footage.of(
             backbone,
             shown_for(name, row),
-            augmented=recipe.augmented,
-            recoloured=recipe.recoloured,
+            recipe,
             others=others(row.others),
             token=Token(row.token, WORDS[0]) if row.token else None,
         )
@@ -85,10 +84,8 @@ def subject(backbone: Backbone, store: Store, name: str) -> Delta:
         footage = motions.Footage.of(
             backbone,
             pictures(name),
+            recipe,
             token=Token(SUBJECT, WORDS[1]),
-            pictures=True,
-            augmented=recipe.augmented,
-            recoloured=recipe.recoloured,
         )
         return motions.learn(
             backbone, footage, name=label, prompt=f"a {SUBJECT}", recipe=recipe, seed=0, keep_prompt=True

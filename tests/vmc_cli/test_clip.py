@@ -110,6 +110,35 @@ def test_a_recoloured_clip_is_the_same_in_each_order_of_the_channels_and_as_thei
         assert np.array_equal(np.sort(like, axis=-1), np.sort(shown.frames, axis=-1))
 
 
+@pytest.mark.parametrize("side", [64, 40, 8])
+def test_a_moved_clip_is_elsewhere_by_whole_sixteenths_alike_in_all_frames(side):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, side, 2 * side, 3), dtype=np.uint8)
+    shown = Clip(pixels, 8.0)
+    ways = set()
+    for seed in range(40):
+        moved = shown.moved(seed).frames
+        assert moved.shape == pixels.shape
+        down, right = max(1, side // 16), max(1, side // 8)
+        found = [
+            (y, x)
+            for y in range(-2, 3)
+            for x in range(-2, 3)
+            if np.array_equal(
+                _middle(moved, down, right), _middle(pixels, down, right, -y * down, -x * right)
+            )
+        ]
+        assert len(found) == 1
+        ways.add(found[0])
+    assert len(ways) > 15  # of 25
+
+
+def _middle(frames, down, right, lower=0, further=0):
+    """All but two steps at each edge, of ``frames`` seen so much lower and further to the right."""
+    height, width = frames.shape[1:3]
+    rows = slice(2 * down + lower, height - 2 * down + lower)
+    return frames[:, rows, 2 * right + further : width - 2 * right + further]
+
+
 def test_an_augmented_clip_is_cropped_and_coloured_alike_in_all_frames_and_never_mirrored():
     ramp = np.broadcast_to(np.linspace(40, 200, 64, dtype=np.uint8)[None, :, None], (64, 64, 3))
     frames = np.stack([ramp, ramp, 240 - ramp])

@@ -63,13 +63,7 @@ _LEARNED = {}  # a seed decides everything, so once is enough
 def learned_now(backbone, recipe, prompt="a bird is walking", token=None, **wishes):
     subject = recipe.learns == SUBJECT
     token = Token("X*", "sks") if subject else token
-    footage = Footage.of(
-        backbone,
-        [clip(1, frames=1 if subject else 4)],
-        augmented=recipe.augmented,
-        token=token,
-        pictures=subject,
-    )
+    footage = Footage.of(backbone, [clip(1, frames=1 if subject else 4)], recipe, token=token)
     return learn(backbone, footage, name="walk", prompt=prompt, recipe=recipe, seed=0, **wishes)
 
 

@@ -76,6 +76,13 @@ def test_what_no_picture_can_teach_is_refused(change):
         RECIPES["subject"].adjusted(change)
 
 
+def test_stills_are_for_pictures_alone():
+    assert not RECIPES["subject"].stills  # the paper's are videos of one frame
+    assert RECIPES["subject"].adjusted({"stills": True}).stills
+    with pytest.raises(UsageError, match="clips move"):
+        RECIPES["vmc"].adjusted({"stills": True})
+
+
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_survives_its_card(name):
     recipe = RECIPES[name]

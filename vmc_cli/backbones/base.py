@@ -25,8 +25,8 @@ class Site:
     """One matrix (or convolution) where something can be trained.
 
     ``role`` is one of "temporal-attention", "temporal-convolution", "temporal-feed-forward",
-    "spatial-self-attention", "spatial-cross-attention", "spatial-feed-forward"; ``projection`` says which
-    matrix of it ("to_q").
+    "spatial-self-attention", "spatial-cross-attention", "spatial-feed-forward", "spatial-convolution";
+    ``projection`` says which matrix of it ("to_q").
     ``name`` is the module's path in the network, ``channels`` the width of the block that it sits in.
     ``section`` says whether that lies on the way "down" or "up" or in the "mid", and ``scale`` how many times
     coarser its grid is than that of the latents (rounded up where it does not divide).

@@ -28,6 +28,7 @@ SPATIAL: Roles = (
     (BLOCK.format("attentions") + r"attn2\." + MATRIX, "spatial-cross-attention", "out_features"),
     (BLOCK.format("attentions") + r"ff\.(net\.0\.proj)", "spatial-feed-forward", "in_features"),
     (BLOCK.format("attentions") + r"ff\.(net\.2)", "spatial-feed-forward", "out_features"),
+    (r".+\.resnets\.\d+\.(conv[12])", "spatial-convolution", "out_channels"),
 )
 
 

@@ -53,9 +53,8 @@ class _Clips:
         return motions.Footage.of(
             backbone,
             self.shown,
+            self._plan.recipe,
             sources=self._sources,
-            augmented=self._plan.recipe.augmented,
-            recoloured=self._plan.recipe.recoloured,
             others=self._others,
             token=self._plan.token,
             extra=self._plan.cut,
@@ -85,12 +84,10 @@ class _Pictures:
         footage = motions.Footage.of(
             backbone,
             self._pictures,
+            plan.recipe,
             sources=_sources(plan),
-            augmented=plan.recipe.augmented,
-            recoloured=plan.recipe.recoloured,
             others=self._others,
             token=plan.token,
-            pictures=True,
         )
         return footage.with_motion(backbone, self._motion) if self._motion else footage
 
@@ -109,8 +106,7 @@ class _Motion:
     def footage(self, backbone: Backbone) -> Footage:
         from vmc_cli import motions
 
-        recoloured = self._plan.recipe.recoloured
-        return motions.Footage.backward(backbone, self._motion, recoloured=recoloured)
+        return motions.Footage.backward(backbone, self._motion, self._plan.recipe)
 
 
 def _sources(plan: Plan) -> list[Source]:

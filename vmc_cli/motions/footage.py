@@ -21,6 +21,7 @@ from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta
 from vmc_cli.errors import ClipError, Diverged
 from vmc_cli.motions.generating import reader
+from vmc_cli.recipes import SUBJECT, Recipe
 from vmc_cli.tokens import Token
 
 PREVIEW_SIDE = 64  # pixels
@@ -51,19 +52,16 @@ class Footage:
         cls,
         backbone: Backbone,
         clips: Sequence[Clip],
+        recipe: Recipe,
         *,
         sources: Sequence[Source] = (),
-        augmented: int = 0,
-        recoloured: bool = False,
         others: Sequence[tuple[Clip, str]] = (),
         token: Token | None = None,
         extra: Mapping[str, Any] | None = None,
-        pictures: bool = False,
     ) -> Footage:
-        """``clips`` of the backbone's size, each with so many ``augmented`` copies; ``recoloured``, in other
-        colours too.
+        """``clips`` of the backbone's size, each with the changed ones that ``recipe`` wants.
 
-        ``pictures`` of a subject are clips of one frame. ``others`` are clips of other motions with their
+        Pictures of a subject are clips of one frame. ``others`` are clips of other motions with their
         captions, learned from as often. ``token`` is what stands for the motion or subject in the prompt,
         ``extra`` what the card is to tell besides.
 
@@ -71,7 +69,7 @@ class Footage:
             ClipError: a clip has another size or number of frames.
             Diverged, OutOfMemory: see there.
         """
-        beside = [other for other, _ in others]
+        beside, pictures = [other for other, _ in others], recipe.learns == SUBJECT
         everything = [*clips, *beside]
         _require_size(backbone, clips, 1 if pictures else backbone.frames)
         if beside:
@@ -84,11 +82,7 @@ class Footage:
                 fps=clips[0].fps,
                 sources=tuple(sources),
                 digest=f"{_digest(np.ascontiguousarray(clip.frames) for clip in everything)} {captions}",
-                changed=[
-                    _encoded(backbone, changed)
-                    for clip in clips
-                    for changed in _changed(clip, augmented, recoloured)
-                ],
+                changed=[_encoded(backbone, changed) for clip in clips for changed in _changed(clip, recipe)],
                 others=[(_encoded(backbone, clip), backbone.embed([caption])) for clip, caption in others],
                 token=token,
                 extra=extra or {},
@@ -112,8 +106,8 @@ class Footage:
         )
 
     @classmethod
-    def backward(cls, backbone: Backbone, motion: Delta, *, recoloured: bool = False) -> Footage:
-        """``motion`` backward, from the latents that it holds: no clip is needed, nor for its colours.
+    def backward(cls, backbone: Backbone, motion: Delta, recipe: Recipe) -> Footage:
+        """``motion`` backward, from the latents that it holds: no clip is needed, nor for other colours.
 
         Frames are encoded one by one, so latents in reverse order are those of the clip in reverse order.
         Raises `NotFoundError` when the motion holds none, `Diverged`, `OutOfMemory`, and as `Delta.adapter`
@@ -124,7 +118,7 @@ class Footage:
         with _explained(backbone, f"see what {motion.card.name} shows in other colours"):
             changed = [
                 _encoded(backbone, other)
-                for each in (latents if recoloured else ())
+                for each in (latents if recipe.recoloured else ())
                 for other in Clip(backbone.decode(each[None]), motion.card.fps).recoloured()
             ]
         return cls(
@@ -152,11 +146,10 @@ def _require_size(backbone: Backbone, clips: Sequence[Clip], frames: int) -> Non
         )
 
 
-def _changed(clip: Clip, augmented: int, recoloured: bool) -> list[Clip]:
-    return [
-        *(clip.augmented(number) for number in range(augmented)),
-        *(clip.recoloured() if recoloured else ()),
-    ]
+def _changed(clip: Clip, recipe: Recipe) -> list[Clip]:
+    change = clip.moved if recipe.learns == SUBJECT else clip.augmented
+    copies = [change(number) for number in range(recipe.augmented)]
+    return [*copies, *(clip.recoloured() if recipe.recoloured else ())]
 
 
 def _encoded(backbone: Backbone, clip: Clip) -> Tensor:

@@ -45,6 +45,7 @@ ROLES = {
     "temporal-feed-forward": {"net.0.proj", "net.2"},
     "spatial-self-attention": {"to_q", "to_k", "to_v", "to_out.0"},
     "spatial-cross-attention": {"to_q", "to_k", "to_v", "to_out.0"},
+    "spatial-convolution": {"conv1", "conv2"},
 }
 TRAINS = recipes.RECIPES["vmc"].trains
 
@@ -122,7 +123,7 @@ def test_a_motion_is_learned_saved_loaded_and_generated_and_the_network_is_as_be
     recipe = recipes.RECIPES["vmc"].adjusted(
         {"steps": 3, "rank": 2, "inversion_steps": 3, "learning_rate": 1e-2}
     )
-    footage = motions.Footage.of(backbone, [clip])
+    footage = motions.Footage.of(backbone, [clip], recipe)
     delta = motions.learn(backbone, footage, name="walk", prompt="a cat is walking", recipe=recipe, seed=0)
     assert fingerprint(backbone.network) == before
     store = Store(tmp_path)

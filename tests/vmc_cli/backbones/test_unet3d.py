@@ -148,6 +148,8 @@ def test_every_role_is_found_by_name(tiny_backbone):
         "up_blocks.2.temp_convs.0.conv4.3": ("temporal-convolution", "conv4.3", 16),
         f"down_blocks.1.attentions.0.{block}.attn1.to_q": ("spatial-self-attention", "to_q", 32),
         f"down_blocks.0.attentions.0.{block}.attn2.to_v": ("spatial-cross-attention", "to_v", 16),
+        "mid_block.resnets.1.conv1": ("spatial-convolution", "conv1", 32),
+        "up_blocks.2.resnets.0.conv2": ("spatial-convolution", "conv2", 16),
     }
     for name, (role, projection, channels) in expected.items():
         site = names[name]

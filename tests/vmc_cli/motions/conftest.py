@@ -26,7 +26,7 @@ CLIP = clip()
 def learned(backbone, clips=(CLIP,), **options):
     film = {key: options.pop(key) for key in ("sources", "token", "others") if key in options}
     wishes = {"name": "walk", "prompt": PROMPT, "recipe": RECIPE, "seed": 0, **options}
-    return learn(backbone, Footage.of(backbone, clips, **film), **wishes)
+    return learn(backbone, Footage.of(backbone, clips, wishes["recipe"], **film), **wishes)
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ def test_a_motion_can_be_learned_backward_from_what_it_holds(exact_backbone):
     clips = [clip(1), clip(2)]
     delta = learned(exact_backbone, clips)
     wishes = {"name": "back", "prompt": "a bird is walking backward", "recipe": RECIPE, "seed": 3}
-    backward = learn(exact_backbone, Footage.backward(exact_backbone, delta), **wishes)
+    backward = learn(exact_backbone, Footage.backward(exact_backbone, delta, RECIPE), **wishes)
     fresh = learned(exact_backbone, [each.reversed() for each in clips], **wishes)
     for key in ("latents", "preview"):
         assert torch.equal(backward.tensors[key], fresh.tensors[key])
@@ -111,7 +111,7 @@ def test_a_motion_can_be_learned_backward_from_what_it_holds(exact_backbone):
 
 def test_a_clip_is_learned_from_in_other_colours_too_and_backward_as_well(exact_backbone):
     recipe = RECIPE.adjusted({"recoloured": True})
-    forward = Footage.of(exact_backbone, [clip(1), clip(2)], recoloured=True)
+    forward = Footage.of(exact_backbone, [clip(1), clip(2)], recipe)
     assert len(forward.changed) == 2 * COLOURINGS == 2 * recipe.copies
     wanted = [exact_backbone.encode(other.frames) for other in clip(2).recoloured()]
     assert all(map(torch.equal, forward.changed[COLOURINGS:], wanted))
@@ -121,7 +121,7 @@ def test_a_clip_is_learned_from_in_other_colours_too_and_backward_as_well(exact_
     assert not all(torch.equal(delta.weights[key], plain.weights[key]) for key in plain.weights)
     assert delta.card.recipe["recoloured"] is True
     assert len(delta.latents) == 2  # it holds the clips alone
-    backward = Footage.backward(exact_backbone, delta, recoloured=True)
+    backward = Footage.backward(exact_backbone, delta, recipe)
     assert len(backward.changed) == 2 * COLOURINGS
     shown = Clip(exact_backbone.decode(delta.latents[1:].flip(2)), 12.5)
     wanted = [exact_backbone.encode(other.frames) for other in shown.recoloured()]
@@ -132,7 +132,7 @@ def test_a_motion_without_its_clips_can_be_used_but_not_reversed(tiny_backbone, 
     bare = Delta(delta.card, {key: value for key, value in delta.tensors.items() if key != "latents"})
     assert generated(tiny_backbone, deltas=[(bare, 1.0)]).shape == (4, 32, 32, 3)
     with pytest.raises(NotFoundError, match="does not hold the clips"):
-        Footage.backward(tiny_backbone, bare)
+        Footage.backward(tiny_backbone, bare, RECIPE)
 
 
 @pytest.mark.parametrize("wrong", [[], [clip(frames=3)], [clip(), clip(size=16)]])

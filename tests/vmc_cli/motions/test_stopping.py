@@ -46,7 +46,7 @@ class Judge:
 
 
 def learned(backbone, looks, recipe=RECIPE, **options):
-    footage = Footage.of(backbone, [clip(1)], token=TOKEN)
+    footage = Footage.of(backbone, [clip(1)], recipe, token=TOKEN)
     wishes = {"name": "v", "prompt": "a person doing the V*", "recipe": recipe, "seed": 0, **options}
     return learn(backbone, footage, looks=looks, **wishes)
 

@@ -17,7 +17,7 @@ from tests.vmc_cli.motions.conftest import clip
 from tests.vmc_cli.motions.conftest import learned as motion_learned
 from tests.vmc_cli.test_delta import predicted
 from tests.vmc_cli.training.conftest import same
-from vmc_cli import foreign, motions, textual_inversion
+from vmc_cli import foreign, motions, textual_inversion, training
 from vmc_cli.course import Course
 from vmc_cli.delta import Delta, attached
 from vmc_cli.errors import ClipError, IncompatibleError, NotFoundError
@@ -32,7 +32,7 @@ PICTURES = [clip(seed, frames=1) for seed in (1, 2, 3)]
 
 
 def learned(backbone, motion=None, **options):
-    footage = Footage.of(backbone, PICTURES, token=TOKEN, pictures=True)
+    footage = Footage.of(backbone, PICTURES, options.get("recipe", RECIPE), token=TOKEN)
     footage = footage.with_motion(backbone, motion) if motion else footage
     return learn(
         backbone, footage, **{"name": "dog", "prompt": PROMPT, "recipe": RECIPE, "seed": 0, **options}
@@ -72,6 +72,32 @@ def test_nothing_is_inverted_and_every_video_that_is_shown_meanwhile_is_whole(ti
     assert seen == [(4, (4, 32, 32, 3))]
 
 
+def test_pictures_are_learned_as_videos_of_one_frame_or_as_stills(tiny_backbone, dog, monkeypatch):
+    seen = []
+    original = training.Lesson._predicted
+
+    def watched(self, clean, *others):
+        seen.append(clean.clone())
+        return original(self, clean, *others)
+
+    monkeypatch.setattr(training.Lesson, "_predicted", watched)
+    still = learned(tiny_backbone, recipe=RECIPE.adjusted({"stills": True, "augmented": 1}))
+    assert {each.shape[2] for each in seen} == {tiny_backbone.frames}
+    assert all(torch.equal(each, each[:, :, :1].expand_as(each)) for each in seen)
+    assert still.weights.keys() == dog.weights.keys()
+    assert still.card.frames == dog.card.frames == 1
+    still.adapter(tiny_backbone)
+    seen.clear()
+    assert same(learned(tiny_backbone), dog)
+    assert {each.shape[2] for each in seen} == {1}
+
+
+def test_copies_of_pictures_are_moved_and_never_cropped(tiny_backbone):
+    footage = Footage.of(tiny_backbone, PICTURES, RECIPE.adjusted({"augmented": 2}), token=TOKEN)
+    wanted = [tiny_backbone.encode(each.moved(number).frames) for each in PICTURES for number in range(2)]
+    assert all(map(torch.equal, footage.changed, wanted))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -100,7 +126,7 @@ def test_kinds_are_not_mixed_up(tiny_backbone, dog, walk):
 def test_pictures_of_another_size_are_refused(tiny_backbone):
     for wrong in (clip(1), clip(1, frames=1, size=16)):
         with pytest.raises(ClipError, match="1 frames of 32x32"):
-            Footage.of(tiny_backbone, [wrong], token=TOKEN, pictures=True)
+            Footage.of(tiny_backbone, [wrong], RECIPE, token=TOKEN)
 
 
 def test_after_a_motion_that_motion_acts_stays_as_it_is_and_is_taught_in_turn(
