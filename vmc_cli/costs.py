@@ -23,7 +23,7 @@ from vmc_cli.backbones.framewise import FrameBackbone
 from vmc_cli.backbones.quantizing import in_bytes
 from vmc_cli.course import GUIDANCE
 from vmc_cli.device import generator as seeded
-from vmc_cli.recipes import Recipe
+from vmc_cli.recipe import Recipe
 from vmc_cli.sampling import guided
 from vmc_cli.training import Lesson
 

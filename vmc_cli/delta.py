@@ -25,7 +25,7 @@ from vmc_cli.backbones.base import Backbone
 from vmc_cli.clip import Clip
 from vmc_cli.errors import IncompatibleError, NotFoundError
 from vmc_cli.lora import Factors, Lora
-from vmc_cli.recipes import (
+from vmc_cli.recipe import (
     ADAPTERS,
     BLOCKS,
     DEFAULT_NOISE,

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from vmc_cli.errors import UsageError
-from vmc_cli.recipes import NOISES
+from vmc_cli.recipe import NOISES
 
 BLEND_SHARE = 0.5  # of the variance that the inverted noise gives (MotionDirector, one clip)
 LOW_PASS = 4  # rows and columns that share one low-frequency value (DMT)
@@ -55,7 +55,7 @@ def start_noise(kind: str, inverted: Tensor | None, random: Tensor) -> Tensor:
     """The latents that generation starts from; unit variance in, unit variance out.
 
     Args:
-        kind: one of `recipes.NOISES`.
+        kind: one of `recipe.NOISES`.
         inverted: the clip's latents after DDIM inversion, ``(1, C, F, h, w)``; None when there is no motion.
         random: independent unit Gaussian noise of the same shape.
 

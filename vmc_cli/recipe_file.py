@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from vmc_cli.errors import DiskError, NotFoundError, UsageError
-from vmc_cli.recipes import KINDS, RECIPES, UNSET, Recipe
+from vmc_cli.recipe import UNSET, Recipe
+from vmc_cli.recipes import KINDS, RECIPES
 
 if sys.version_info >= (3, 11):
     import tomllib

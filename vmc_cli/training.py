@@ -22,7 +22,7 @@ from vmc_cli.delta import LARGEST_WEIGHT, from_raw, to_raw
 from vmc_cli.device import generator as seeded
 from vmc_cli.errors import Diverged
 from vmc_cli.losses import LOSSES
-from vmc_cli.recipes import Recipe
+from vmc_cli.recipe import Recipe
 from vmc_cli.watching import Unwatched, Watcher
 
 LOG_EVERY = 10  # steps between two looks at the loss: each makes the device wait

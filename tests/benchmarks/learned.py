@@ -18,7 +18,7 @@ from vmc_cli.backbones.sprites import drawing, scenes, world
 from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta
 from vmc_cli.losses import LOSSES
-from vmc_cli.recipes import Recipe
+from vmc_cli.recipe import Recipe
 from vmc_cli.tokens import WORDS, Token
 
 SUBJECT = "X*"

@@ -11,7 +11,7 @@ from registry.errors import Exists
 from tests import footage
 from vmc_cli import clip
 from vmc_cli.clip import Clip
-from vmc_cli.recipes import COLOURINGS
+from vmc_cli.recipe import COLOURINGS
 
 
 def drawn(count: int = 8, height: int = 64, width: int = 96, fps: float = 8) -> Clip:

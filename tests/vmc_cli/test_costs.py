@@ -17,7 +17,8 @@ from vmc_cli.backbones.checkpointing import checkpointed
 from vmc_cli.backbones.framewise import FrameBackbone
 from vmc_cli.costs import LEVELS, Cost, Meter
 from vmc_cli.device import compute_dtype, generator
-from vmc_cli.recipes import RECIPES, Recipe
+from vmc_cli.recipe import Recipe
+from vmc_cli.recipes import RECIPES
 from vmc_cli.sampling import guided
 from vmc_cli.training import Lesson
 

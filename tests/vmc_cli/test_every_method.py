@@ -17,7 +17,8 @@ from vmc_cli.course import Course
 from vmc_cli.delta import attached
 from vmc_cli.device import generator
 from vmc_cli.motions import Footage, Preview, file_sizes, generate, learn
-from vmc_cli.recipes import KINDS, RECIPES, SUBJECT
+from vmc_cli.recipe import SUBJECT
+from vmc_cli.recipes import KINDS, RECIPES
 from vmc_cli.tokens import Token
 
 TEMPORAL = r"(down_blocks\.\d|mid_block|up_blocks\.\d)\.temp_attentions\.\d\.transformer_blocks\.0"

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from vmc_cli import losses, recipes
+from vmc_cli import losses, recipe
 from vmc_cli.errors import UsageError
 
 SHAPE = (2, 3, 5, 2, 4)
@@ -132,7 +132,7 @@ def test_a_stride_that_does_not_fit_is_refused(videos, stride):
 
 
 def test_every_loss_that_a_recipe_may_name_exists():
-    assert tuple(losses.LOSSES) == recipes.LOSSES
+    assert tuple(losses.LOSSES) == recipe.LOSSES
 
 
 @pytest.mark.parametrize("anchor", [0, 2, 4])

@@ -3,11 +3,11 @@ import math
 import pytest
 import torch
 
-from vmc_cli import noise, recipes
+from vmc_cli import noise, recipe
 from vmc_cli.errors import UsageError
 
 SHAPE = (1, 4, 8, 16, 16)
-MIXED = [kind for kind in recipes.NOISES if kind not in ("inverted", "random")]
+MIXED = [kind for kind in recipe.NOISES if kind not in ("inverted", "random")]
 
 
 @pytest.fixture
@@ -90,13 +90,13 @@ def test_a_size_that_does_not_divide_by_four_works():
 
 
 def test_every_noise_that_a_command_may_name_exists(inverted, random):
-    for kind in recipes.NOISES:
+    for kind in recipe.NOISES:
         assert noise.start_noise(kind, inverted, random).shape == SHAPE
     with pytest.raises(UsageError, match="No start noise"):
         noise.start_noise("pink", inverted, random)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in recipes.NOISES if kind != "random"])
+@pytest.mark.parametrize("kind", [kind for kind in recipe.NOISES if kind != "random"])
 def test_a_clips_noise_without_a_clip_is_refused(random, kind):
     with pytest.raises(UsageError, match="made from a motion"):
         noise.start_noise(kind, None, random)

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vmc_cli.errors import NotFoundError, UsageError, VmcError
+from vmc_cli.recipe import UNSET, Recipe
 from vmc_cli.recipe_file import LARGEST, chosen
-from vmc_cli.recipes import RECIPES, UNSET, Recipe
+from vmc_cli.recipes import RECIPES
 
 VMC = RECIPES["vmc"]
 PREFERRED = {"vmc": {"steps": 7, "rank": 3}}

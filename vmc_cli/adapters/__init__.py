@@ -11,7 +11,7 @@ from vmc_cli.adapters.paths import Paths
 from vmc_cli.adapters.weights import Weights, difference, shapes, trained
 from vmc_cli.adapters.words import Words
 from vmc_cli.backbones.base import Backbone
-from vmc_cli.recipes import Adaptation
+from vmc_cli.recipe import Adaptation
 
 __all__ = [
     "ADAPTERS",
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 ADAPTERS: Mapping[str, type[Adapter]] = MappingProxyType({"weights": Weights, "embedding": Embedding})
-"""By the name in a recipe (`recipes.ADAPTERS`)."""
+"""By the name in a recipe (`recipe.ADAPTERS`)."""
 
 
 def place(

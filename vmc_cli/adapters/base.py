@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from vmc_cli.backbones.base import Backbone
-from vmc_cli.recipes import RESIZABLE, Adaptation
+from vmc_cli.recipe import RESIZABLE, Adaptation
 
 A = TypeVar("A", bound="Adapter")
 Acting = tuple[A, Mapping[str, Tensor], float]

@@ -16,7 +16,7 @@ from vmc_cli.backbones import cache, folders, hashes, kernels
 from vmc_cli.backbones.rows import ADAPTERS, ROWS
 from vmc_cli.backbones.spec import Origin, Spec
 from vmc_cli.errors import IncompatibleError, NotFoundError, UsageError
-from vmc_cli.recipes import RESIZABLE, SUBJECT
+from vmc_cli.recipe import RESIZABLE, SUBJECT
 
 if TYPE_CHECKING:
     import torch

@@ -269,7 +269,7 @@ class Backbone(ABC):
         return self._find_sites()
 
     def sites_for(self, trains: Sequence[str], blocks: str = "all") -> list[Site]:
-        """The sites that a recipe's ``trains`` names, in those ``blocks`` (see `recipes.BLOCKS`).
+        """The sites that a recipe's ``trains`` names, in those ``blocks`` (see `recipe.BLOCKS`).
 
         Raises `IncompatibleError` if an entry has none.
         """

@@ -16,7 +16,7 @@ from vmc_cli.backbones import Spec
 from vmc_cli.errors import NotFoundError, UsageError
 from vmc_cli.foreign import SUFFIX
 from vmc_cli.lora import Lora
-from vmc_cli.recipes import MOTION, SUBJECT
+from vmc_cli.recipe import MOTION, SUBJECT
 from vmc_cli.textual_inversion import TextualInversion
 
 Named = tuple[tuple[str, float], ...]

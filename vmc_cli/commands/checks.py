@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from vmc_cli.errors import DiskError, ExistsError, NotFoundError, UsageError
-from vmc_cli.recipes import LARGEST_RANK, NOISES
+from vmc_cli.recipe import LARGEST_RANK, NOISES
 
 _WITHOUT = "leave out --compile."
 

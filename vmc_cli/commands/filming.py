@@ -9,7 +9,7 @@ from registry.store import Store
 from vmc_cli import terminal
 from vmc_cli.backbones import Spec
 from vmc_cli.commands.planning import Plan
-from vmc_cli.recipes import SUBJECT
+from vmc_cli.recipe import SUBJECT
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -19,7 +19,7 @@ from vmc_cli.commands.targets import Video
 from vmc_cli.course import SOLVERS, Course
 from vmc_cli.errors import IncompatibleError, Partly, UsageError
 from vmc_cli.progress import Progress
-from vmc_cli.recipes import SUBJECT
+from vmc_cli.recipe import SUBJECT
 
 if TYPE_CHECKING:
     from vmc_cli.clip import Clip

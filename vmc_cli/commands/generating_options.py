@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from vmc_cli import recipes
+from vmc_cli import recipe
 from vmc_cli.commands.options import motion_names, one_of
 from vmc_cli.course import SOLVERS
 
 
 def _noise(default: str) -> Any:
-    told = f"What to start from: {', '.join(recipes.NOISES)}.{default}"
-    return one_of(recipes.NOISES, "--noise", "KIND", told)
+    told = f"What to start from: {', '.join(recipe.NOISES)}.{default}"
+    return one_of(recipe.NOISES, "--noise", "KIND", told)
 
 
 Compile = Annotated[
@@ -41,7 +41,7 @@ SamplingSteps = Annotated[
     typer.Option(
         "--steps",
         min=1,
-        max=recipes.MOST_STEPS,
+        max=recipe.MOST_STEPS,
         metavar="N",
         help="Denoising steps.  [default: the backbone's own]",
     ),

@@ -10,7 +10,7 @@ from vmc_cli import backbones
 from vmc_cli.commands import each as one_a_clip
 from vmc_cli.commands import learning, learning_options, options, planning
 from vmc_cli.errors import UsageError
-from vmc_cli.recipes import SUBJECT
+from vmc_cli.recipe import SUBJECT
 
 Subject = Annotated[
     bool,

@@ -19,7 +19,7 @@ from vmc_cli.commands.planning import Plan, Wish
 from vmc_cli.commands.previewing import Picture
 from vmc_cli.errors import OutOfMemory, Stopped
 from vmc_cli.progress import Progress
-from vmc_cli.recipes import SUBJECT, UNSET
+from vmc_cli.recipe import SUBJECT, UNSET
 
 if TYPE_CHECKING:
     from vmc_cli.backbones.base import Backbone

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from vmc_cli import recipes
+from vmc_cli import recipe, recipes
 from vmc_cli.commands.options import MEMORY, memory, one_of
 
 LEARNING_MEMORY = ("auto", "int8", *MEMORY[1:])
@@ -93,10 +93,10 @@ Rank = Annotated[
 Loss = Annotated[
     str | None,
     one_of(
-        recipes.LOSSES,
+        recipe.LOSSES,
         "--loss",
         "NAME",
-        f"The objective: {', '.join(recipes.LOSSES)}.  [default: the method's]",
+        f"The objective: {', '.join(recipe.LOSSES)}.  [default: the method's]",
     ),
 ]
 Stride = Annotated[

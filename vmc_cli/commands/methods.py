@@ -6,7 +6,8 @@ import sys
 
 from vmc_cli import terminal
 from vmc_cli.commands import options
-from vmc_cli.recipes import RECIPES, Recipe
+from vmc_cli.recipe import Recipe
+from vmc_cli.recipes import RECIPES
 
 
 def command(json: options.Json = False) -> None:

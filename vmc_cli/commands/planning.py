@@ -19,7 +19,7 @@ from vmc_cli.commands import casting, checks, learning_options, options
 from vmc_cli.decoding.pictures import in_order
 from vmc_cli.errors import ClipError, IncompatibleError, UsageError
 from vmc_cli.evaluation import judges
-from vmc_cli.recipes import RESIZABLE, SUBJECT, Recipe
+from vmc_cli.recipe import RESIZABLE, SUBJECT, Recipe
 from vmc_cli.tokens import Token
 
 WITH_ORACLE = "sprites"

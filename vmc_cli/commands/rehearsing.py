@@ -10,7 +10,7 @@ from vmc_cli import terminal
 from vmc_cli.backbones.cache import sized
 from vmc_cli.commands.generating import Plan, named
 from vmc_cli.progress import clock
-from vmc_cli.recipes import Recipe
+from vmc_cli.recipe import Recipe
 
 if TYPE_CHECKING:
     from vmc_cli.motions import Estimate

@@ -15,7 +15,7 @@ from registry.store import Store
 from vmc_cli import terminal
 from vmc_cli.commands import options
 from vmc_cli.errors import ExistsError
-from vmc_cli.recipes import SUBJECT
+from vmc_cli.recipe import SUBJECT
 
 
 def command(

@@ -14,7 +14,7 @@ from vmc_cli.costs import IN_BYTES, LEARNING_LEVELS, LEVELS, Cost, generating, l
 from vmc_cli.course import Course
 from vmc_cli.device import available_memory, choose_device, compute_dtype, speed
 from vmc_cli.motions.learning import file_sizes
-from vmc_cli.recipes import Recipe
+from vmc_cli.recipe import Recipe
 
 UTILISATION = 0.25
 """Of the speed of large products: the embedded model reached 0.19 (learning) to 0.30 (generating)."""

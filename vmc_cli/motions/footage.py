@@ -21,7 +21,7 @@ from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta
 from vmc_cli.errors import ClipError, Diverged
 from vmc_cli.motions.generating import reader
-from vmc_cli.recipes import SUBJECT, Recipe
+from vmc_cli.recipe import SUBJECT, Recipe
 from vmc_cli.tokens import Token
 
 PREVIEW_SIDE = 64  # pixels

@@ -18,7 +18,7 @@ from vmc_cli.course import Course
 from vmc_cli.delta import Delta, attached, from_raw, worn
 from vmc_cli.lora import Lora
 from vmc_cli.noise import start_noise
-from vmc_cli.recipes import MOTION
+from vmc_cli.recipe import MOTION
 from vmc_cli.sampling import sample
 from vmc_cli.textual_inversion import TextualInversion
 from vmc_cli.watching import Watcher

@@ -28,7 +28,7 @@ from vmc_cli.errors import UsageError
 from vmc_cli.motions.footage import PREVIEW_SIDE, Footage
 from vmc_cli.motions.generating import denoised, glanced, start_of
 from vmc_cli.motions.stopping import Enough, Stopping, held_out
-from vmc_cli.recipes import SUBJECT, Recipe
+from vmc_cli.recipe import SUBJECT, Recipe
 from vmc_cli.sampling import invert
 from vmc_cli.tokens import Token
 from vmc_cli.training import Trained, train

@@ -12,7 +12,8 @@ from tests.vmc_cli.conftest import fingerprint, tiny_spec
 from vmc_cli import adapters, backbones
 from vmc_cli.backbones import unet3d
 from vmc_cli.device import generator
-from vmc_cli.recipes import RECIPES, Recipe
+from vmc_cli.recipe import Recipe
+from vmc_cli.recipes import RECIPES
 from vmc_cli.training import Lesson
 
 RECIPES_SEEN = {

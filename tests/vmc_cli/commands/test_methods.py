@@ -9,7 +9,8 @@ import pytest
 from registry.store import Store
 from tests.vmc_cli.commands.conftest import Run, draw, parsed
 from vmc_cli import backbones
-from vmc_cli.recipes import RECIPES, Recipe
+from vmc_cli.recipe import Recipe
+from vmc_cli.recipes import RECIPES
 
 
 def test_names_only_when_piped(run: Run) -> None:

@@ -16,7 +16,7 @@ from vmc_cli.delta import Delta
 from vmc_cli.device import generator
 from vmc_cli.errors import IncompatibleError, OutOfMemory, Stopped, UsageError
 from vmc_cli.motions import generate
-from vmc_cli.recipes import DEFAULT_NOISE
+from vmc_cli.recipe import DEFAULT_NOISE
 
 
 def test_same_seed_same_pixels_whether_the_motion_was_stored_or_not(tiny_backbone, delta, tmp_path):

@@ -17,7 +17,7 @@ from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta
 from vmc_cli.errors import ClipError, NotFoundError
 from vmc_cli.motions import Footage, footage, learn
-from vmc_cli.recipes import COLOURINGS, Recipe
+from vmc_cli.recipe import COLOURINGS, Recipe
 
 
 def test_the_card_tells_everything_about_the_motion(tiny_backbone):
