@@ -95,6 +95,13 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def gallery(session: nox.Session) -> None:
+    """Make the pictures of docs/gallery: each thing that vmc does; arguments go to the script."""
+    installed(session)
+    session.run("python", "tests/benchmarks/gallery.py", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Say where the time goes here, and how much faster steps are than those of the papers."""
     installed(session)
