@@ -9,6 +9,7 @@ import pytest
 
 from vmc_cli.backbones.sprites import world
 from vmc_cli.backbones.sprites.drawing import render
+from vmc_cli.backbones.sprites.wandering import wanderers
 from vmc_cli.evaluation import oracle
 
 WAY = [(0.3 + 0.05 * i, 0.4 + 0.02 * i) for i in range(world.FRAMES)]
@@ -77,7 +78,7 @@ def test_a_second_one_of_a_sprite_is_seen_and_another_sprite_is_not_taken_for_it
             for box in ((0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0))
         )
         other = world.base_actor("pumpkin", "still", "normal", 0.4, (0.5, 0.0, 1.0, 1.0))
-        alone = world.wanderers([name], 0.4, rng)[0]
+        alone = wanderers([name], 0.4, rng)[0]
         twice = [
             oracle.doubled(render(world.Scene(place, 3, cast)), name)
             for cast in ((one, two), (one, other), (alone,))

@@ -51,10 +51,10 @@ class Plan:
             return Lesson(single=True, close=False, noisy=0.7)
         if done < self.looks + self.where + NEW:
             return Lesson(single=chance < 0.08, close=False, noisy=0.7)
-        if chance < 0.15:
+        if chance < 0.1:
             return Lesson(single=True, close=True, noisy=0.0)
-        single = chance < 0.3
-        return Lesson(single, close=False, noisy=0.25 if single else 0.5)
+        single = chance < 0.2
+        return Lesson(single, close=False, noisy=0.2 if single else 0.3)
 
     def shares(self, done: float) -> tuple[float, float]:
         """Of the highest rate: what all but the temporal layers learn with, and those.
@@ -74,11 +74,11 @@ def draw_times(count: int, lesson: Lesson, generator: torch.Generator) -> Tensor
 
     Behind much noise it is learnt from words where things may be, behind little the picture tells. Close-ups
     do not show where, so they are never behind much. Eight frames tell together what one alone hides: their
-    shapes are decided behind more noise.
+    shapes are decided behind more noise, and so is which of all ways a video goes.
     """
-    middle = 0.33 if lesson.single else 0.42
+    middle, spread = (0.33, 0.15) if lesson.single else (0.5, 0.1)
     uniform = torch.rand(count, generator=generator)
-    around = (middle + 0.15 * torch.randn(count, generator=generator)).clamp(0.001, 0.999)
+    around = (middle + spread * torch.randn(count, generator=generator)).clamp(0.001, 0.999)
     times = torch.where(torch.rand(count, generator=generator) < 0.3, uniform, around)
     if lesson.close:
         times = torch.where(times > DECIDED, times / 2, times)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from .wandering import ANYHOW, wanderers
 from .world import (
     DIAMETER,
     DIRECTIONS,
@@ -19,7 +20,6 @@ from .world import (
     Scene,
     base_actor,
     plural,
-    wanderers,
 )
 
 WANDERING = "wandering"  # the motion that words leave open
@@ -58,9 +58,9 @@ def draw(rng: random.Random) -> tuple[Scene, str]:
     kind = rng.random()
     if kind < 0.03:
         play = _Play((), "", doing)
-    elif kind < 0.36:
+    elif kind < 0.53:
         play = _wandering(doing, rng)
-    elif kind < 0.90:
+    elif kind < 0.92:
         play = _alone(doing, rng)
     else:
         play = _two(doing, rng)
@@ -75,11 +75,11 @@ def _alone(doing: _Doing, rng: random.Random) -> _Play:
 
 
 def _wandering(doing: _Doing, rng: random.Random) -> _Play:
-    also = rng.choice(HARD) if rng.random() < 0.15 else ""
+    also = rng.choice((*HARD, ANYHOW, ANYHOW)) if rng.random() < 0.25 else ""
     size = "" if also else _size(rng)
     subject = rng.choice(list(SUBJECTS))
     cast = wanderers([subject], DIAMETER[size], rng, doing.speed, also)
-    doing = _Doing(WANDERING, doing.speed, also)
+    doing = _Doing(WANDERING, doing.speed, "" if also == ANYHOW else also)
     return _Play(cast, f"{_article(_noun(subject, size, rng), rng)} is", doing, whole=bool(size))
 
 

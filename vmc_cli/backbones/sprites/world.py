@@ -6,7 +6,6 @@ Lengths are in frame widths, (0, 0) the upper left corner and (1, 1) the lower r
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -162,7 +161,6 @@ DIRECTIONS: dict[str, tuple[float, float]] = {
     "down-right": (1, 1),
 }
 TRAVEL = {"slow": 0.14, "normal": 0.34, "fast": 0.56}  # over the whole clip
-PACE = {"slow": (0.02, 0.06), "normal": (0.02, 0.16), "fast": (0.1, 0.16)}  # of a wanderer, for each step
 TURN = {"slow": 0.8, "normal": 2.0, "fast": 4.0}
 GROWTH = {"slow": 1.2, "normal": 1.5, "fast": 1.6}
 DIAMETER = {"small": 0.28, "": 0.405, "big": 0.56}
@@ -215,7 +213,7 @@ def base_actor(subject: str, motion: str, speed: str, diameter: float, box: Box 
     """
     left, top, right, bottom = box
     steps = [i / (FRAMES - 1) for i in range(FRAMES)]
-    scales, angles = _changes(motion, speed)
+    scales, angles = changes(motion, speed)
     diameter = min(diameter, (right - left) / max(scales), (bottom - top) / max(scales))
     dx, dy = DIRECTIONS.get(motion, (0, 0))
     travel = TRAVEL[speed] / (math.hypot(dx, dy) or 1)
@@ -223,52 +221,13 @@ def base_actor(subject: str, motion: str, speed: str, diameter: float, box: Box 
     travel = min([travel, *(most - least for least, most, direction in axes if direction)])
     starts = [min(max((a + b) / 2, a - travel * d), b - travel * d) for a, b, d in axes]
     centres = tuple(
-        (_snapped(starts[0] + travel * dx * u), _snapped(starts[1] + travel * dy * u)) for u in steps
+        (snapped(starts[0] + travel * dx * u), snapped(starts[1] + travel * dy * u)) for u in steps
     )
-    return Actor(subject, centres, tuple(_snapped(diameter * s) for s in scales), tuple(angles))
+    return Actor(subject, centres, tuple(snapped(diameter * s) for s in scales), tuple(angles))
 
 
-def wanderers(
-    subjects: Sequence[str], diameter: float, rng: random.Random, speed: str = "normal", also: str = ""
-) -> tuple[Actor, ...]:
-    """A sprite that wanders, or two that do it together, side by side: every step is drawn, more or less like
-    the one before. ``also`` is what they do meanwhile: growing, shrinking or turning.
-    """
-    scales, angles = _changes(also, "normal")
-    diameter = min(diameter, 0.9 / max(scales))
-    reach = diameter * max(scales) / 2
-    apart = [0.0, 0.0]
-    if len(subjects) > 1:
-        apart[rng.randrange(2)] = rng.uniform(diameter, 1 - 2 * reach)
-    bounds = [(reach, 1 - reach - gap) for gap in apart]
-    like, pace = rng.uniform(-0.3, 1.0), rng.uniform(*PACE[speed])
-    spot = [rng.uniform(*each) for each in bounds]
-    step = [rng.gauss(0, pace) for _ in spot]
-    way = []
-    for _ in range(FRAMES):
-        way.append(tuple(spot))
-        step = [like * d + math.sqrt(1 - like**2) * rng.gauss(0, pace) for d in step]
-        step = [
-            -d if not least <= at + d <= most else d
-            for at, d, (least, most) in zip(spot, step, bounds, strict=True)
-        ]
-        spot = [
-            min(max(at + d, least), most) for at, d, (least, most) in zip(spot, step, bounds, strict=True)
-        ]
-    sizes = tuple(_snapped(diameter * scale) for scale in scales)
-    return tuple(
-        Actor(
-            subject,
-            tuple((_snapped(x + number * apart[0]), _snapped(y + number * apart[1])) for x, y in way),
-            sizes,
-            tuple(angles),
-        )
-        for number, subject in enumerate(subjects)
-    )
-
-
-def _changes(motion: str, speed: str) -> tuple[list[float], list[float]]:
-    """Scales and angles of the frames."""
+def changes(motion: str, speed: str) -> tuple[list[float], list[float]]:
+    """Scales and angles of the frames in one of MOTIONS."""
     steps = [i / (FRAMES - 1) for i in range(FRAMES)]
     scales, angles = [1.0] * FRAMES, [0.0] * FRAMES
     if motion in ("growing", "shrinking"):
@@ -278,7 +237,7 @@ def _changes(motion: str, speed: str) -> tuple[list[float], list[float]]:
     return scales, angles
 
 
-def _snapped(length: float) -> float:
+def snapped(length: float) -> float:
     return round(length * SIZE / GRID) * GRID / SIZE
 
 

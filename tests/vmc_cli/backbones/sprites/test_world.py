@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 import numpy as np
 import pytest
 
@@ -33,40 +31,6 @@ def test_what_words_tell_begins_in_the_middle_unless_the_way_is_longer(motion: s
     for at, last in zip(actor.centres[0], actor.centres[-1], strict=True):
         ends_at_the_edge = abs(last - 0.5) >= 0.28
         assert abs(at - 0.5) < 0.02 or ends_at_the_edge
-
-
-def test_who_wanders_may_be_anywhere_and_takes_any_step() -> None:
-    rng = random.Random(0)
-    ways = np.array([world.wanderers(["cat"], 0.4, rng)[0].centres for _ in range(500)])
-    assert ways.min() < 0.25
-    assert ways.max() > 0.75
-    steps = np.diff(ways, axis=1)
-    assert np.abs(steps.mean((0, 1))).max() < 0.01
-    turns = (steps[:, 1:] * steps[:, :-1]).sum(-1)
-    assert 0.2 < (turns < 0).mean() < 0.6
-
-
-def test_two_who_wander_do_it_together_and_apart_from_each_other() -> None:
-    rng = random.Random(0)
-    for _ in range(200):
-        one, other = world.wanderers(["cat", "dog"], 0.28, rng)
-        gaps = np.array(other.centres) - np.array(one.centres)
-        assert np.abs(gaps - gaps[0]).max() < 2 * world.GRID / world.SIZE
-        assert np.linalg.norm(gaps, axis=1).min() > 0.28 - 2 * world.GRID / world.SIZE
-
-
-def test_who_wanders_slowly_or_fast_does_and_may_grow_meanwhile() -> None:
-    rng = random.Random(0)
-
-    def steps(speed: str) -> np.ndarray:
-        ways = np.array([world.wanderers(["cat"], 0.4, rng, speed)[0].centres for _ in range(200)])
-        return np.linalg.norm(np.diff(ways, axis=1), axis=-1).mean(-1)
-
-    assert np.quantile(steps("slow"), 0.9) < np.quantile(steps("fast"), 0.1)
-    (grows,) = world.wanderers(["cat"], 0.4, rng, also="growing")
-    assert grows.diameters[-1] > 1.4 * grows.diameters[0]
-    (turns,) = world.wanderers(["cat"], 0.4, rng, also="turning")
-    assert turns.angles[-1] > 1
 
 
 def test_every_name_has_a_picture_and_every_place_a_painter() -> None:
