@@ -43,7 +43,7 @@ class Shown:
 
 _CIRCLE = ("circle", 'learn circle/1.mp4 --prompt "a ladybug is circling on the grass"')
 _ZIGZAG = ("zigzag", 'learn zigzag/1.mp4 --prompt "a robot is zigzagging in the city"')
-_TOKEN = ("token", 'learn circle --method token --token "V*" --prompt "a thing is doing the V*"')
+_TOKEN = ("token", 'learn circle/*.mp4 --method token --token "V*" --prompt "a thing is doing the V*"')
 _SUBJECT = ("koala", 'learn --subject koala --token "X*" --prompt "a X* panda"')
 
 SHOWN: dict[str, Shown] = {
@@ -114,7 +114,7 @@ SHOWN: dict[str, Shown] = {
         ('generate --motion bounce "a penguin is bouncing in the desert"',),
     ),
     "subject": Shown(
-        "A subject from six pictures, and with a motion",
+        "A subject from six pictures: speckled, and lost where a motion acts, too",
         SUBJECT,
         (_SUBJECT, _CIRCLE),
         (
@@ -157,11 +157,12 @@ def run(folder: Path, command: str) -> None:
 
 
 def words_of(folder: Path, command: str) -> list[str]:
-    """The words of a command; several clips stand for the folder that they lie in."""
-    verb, *words = shlex.split(command)
-    if verb == "learn" and words[0] in CLIPS:
-        words[:1] = sorted(str(path.relative_to(folder)) for path in (folder / words[0]).glob("*.mp4"))
-    return [verb, *words]
+    """The words of a command, a pattern replaced by the clips in ``folder`` that it stands for."""
+    found: list[str] = []
+    for word in shlex.split(command):
+        clips = sorted(folder.glob(word)) if word.endswith("*.mp4") else []
+        found += [str(path.relative_to(folder)) for path in clips] or [word]
+    return found
 
 
 def picture(folder: Path, label: str, shown: Shown, target: Path) -> None:

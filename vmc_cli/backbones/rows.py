@@ -9,6 +9,7 @@ from typing import Any
 
 from vmc_cli.backbones.spec import WITHOUT_CONVOLUTION, Origin, Spec
 from vmc_cli.course import Course
+from vmc_cli.recipe import ROLES
 
 _VAE: Mapping[str, Any] = MappingProxyType(
     {
@@ -86,6 +87,10 @@ _ANY_CHECKPOINT = (
     "Any Stable Diffusion 1.5 in diffusers layout takes its place: --backbone FOLDER, or FOLDER+v1-5-3."
 )
 
+_SPATIAL = tuple(
+    f"{role}/{projection}" for role in ROLES if role.startswith("spatial-") for projection in ROLES[role]
+)
+
 # memory_gib: `costs`, counted in 16 bits for the method vmc at the level low.
 ROWS: tuple[Spec, ...] = (
     Spec(
@@ -111,6 +116,15 @@ ROWS: tuple[Spec, ...] = (
                 },
                 # Crops show sprites in sizes that it does not know.
                 "token": {"learning_rate": 1e-3, "steps": 700, "augmented": 0, "acts_until": 0.5},
+                # It has to learn to draw what it never saw, for which it needs all that draws.
+                "subject": {
+                    "trains": _SPATIAL,
+                    "rank": None,
+                    "learning_rate": 5e-4,
+                    "steps": 800,
+                    "stills": True,
+                    "augmented": 20,
+                },
                 "inversion": {"guidance": None},  # 10 as in the paper makes its colours glare
             }
         ),
