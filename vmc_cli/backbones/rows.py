@@ -116,6 +116,7 @@ ROWS: tuple[Spec, ...] = (
                 },
                 # Crops show sprites in sizes that it does not know.
                 "token": {"learning_rate": 1e-3, "steps": 700, "augmented": 0, "acts_until": 0.5},
+                "director": {"acts_until": 0.5},  # else the clip's place comes along, and everything glares
                 # It has to learn to draw what it never saw, for which it needs all that draws.
                 "subject": {
                     "trains": _SPATIAL,
