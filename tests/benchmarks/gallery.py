@@ -10,7 +10,6 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,14 +187,13 @@ def read(path: Path) -> Clip:
     return clip.read(path, frames=world.FRAMES, height=world.SIZE, width=world.SIZE)
 
 
-def page(labels: Sequence[str]) -> str:
-    """The pictures with their commands, as Markdown."""
+def page() -> str:
+    """All pictures with their commands, as Markdown."""
     parts = [
         "# What it does, in pictures",
         "All with the embedded model, made by `nox -s gallery`. A first row is what was learned from.",
     ]
-    for label in labels:
-        shown = SHOWN[label]
+    for label, shown in SHOWN.items():
         commands = [f"vmc {command} --name {name}" for name, command in shown.learn]
         commands += [f"vmc {command}" for command in shown.make]
         parts += [
@@ -221,7 +219,7 @@ def main() -> None:
     asked.out.mkdir(parents=True, exist_ok=True)
     for label in asked.only:
         picture(work, label, SHOWN[label], asked.out / f"{label}.png")
-    (asked.out / "README.md").write_text(page(list(SHOWN)), encoding="utf-8")
+    (asked.out / "README.md").write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":
