@@ -89,7 +89,7 @@ def _require_alike(parts: Parts) -> None:
     """Raise IncompatibleError unless the tensors of all motions act in the same way."""
     (first, _), *others = parts
     for delta, _ in others:
-        for key in ("adapter", "blocks", "values", "acts_until"):
+        for key in ("adapter", "blocks", "values", "acts_from", "acts_until"):
             one, other = first.card.recipe.get(key) or None, delta.card.recipe.get(key) or None
             if one != other:
                 names = f"{first.card.name} and {delta.card.name}"

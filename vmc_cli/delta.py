@@ -17,7 +17,7 @@ from registry.errors import Damaged
 from registry.header import RawTensor
 from registry.store import Slot, Store
 from vmc_cli import adapters, tokens
-from vmc_cli.adapters import Adapter, Rest, Rests
+from vmc_cli.adapters import Acts, Adapter
 from vmc_cli.adapters.weights import added, product
 from vmc_cli.adapters.words import KEY
 from vmc_cli.backbones import require_match
@@ -27,6 +27,7 @@ from vmc_cli.errors import IncompatibleError, NotFoundError
 from vmc_cli.lora import Factors, Lora
 from vmc_cli.recipe import (
     ADAPTERS,
+    ALL_ALONG,
     BLOCKS,
     DEFAULT_NOISE,
     LARGEST_RANK,
@@ -35,9 +36,12 @@ from vmc_cli.recipe import (
     SUBJECT,
     VALUES,
     Adaptation,
+    Span,
 )
 
 LARGEST_WEIGHT = 1e3
+
+_WHOLE = (("from", ALL_ALONG.since), ("until", ALL_ALONG.until))
 
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "U8": torch.uint8}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
@@ -118,12 +122,12 @@ class Delta:
         return noise if noise in NOISES else DEFAULT_NOISE
 
     @property
-    def acts_until(self) -> float:
-        """The share of the noising that is left when it no longer acts. Raises `Damaged`."""
-        told = self.card.recipe.get("acts_until", 0.0)
-        if isinstance(told, bool) or not isinstance(told, int | float) or not 0 <= told < 1:
-            raise self._damaged("its recipe does not say how long it acts")
-        return float(told)
+    def span(self) -> Span:
+        """Where it acts. Raises `Damaged`."""
+        since, until = (self.card.recipe.get(f"acts_{key}", of_old) for key, of_old in _WHOLE)
+        if {type(since), type(until)} - {int, float} or not 0 <= until < since <= 1:
+            raise self._damaged("its recipe does not say where it acts")
+        return Span(float(since), float(until))
 
     def adapter(self, backbone: Backbone) -> Adapter:
         """What puts the tensors into the network. Checks all on the way: no wrong file does half of its work.
@@ -228,7 +232,7 @@ def worn(backbone: Backbone, subjects: Sequence[tuple[Lora, float]]) -> Iterator
 
     layers = backbone.network.get_submodule
     changes = [
-        (layers(module), partial(change, lora, factors, layers(module), strength))
+        (layers(module), ALL_ALONG, partial(change, lora, factors, layers(module), strength))
         for lora, strength in subjects
         if strength
         for module, factors in lora.factors.items()
@@ -238,23 +242,16 @@ def worn(backbone: Backbone, subjects: Sequence[tuple[Lora, float]]) -> Iterator
 
 
 @contextmanager
-def attached(backbone: Backbone, deltas: Sequence[tuple[Delta, float]]) -> Iterator[Rests]:
+def attached(backbone: Backbone, deltas: Sequence[tuple[Delta, float]]) -> Iterator[Acts]:
     """Let each delta act on the network, times its strength, while inside.
 
-    Yields what lets each rest where it no longer acts, see `adapters.resting`. Afterwards the network is bit
-    for bit as before. A strength of 0 changes nothing. Raises as `Delta.adapter` does, before anything is
-    changed.
+    Yields what lets each act where its recipe says. Afterwards the network is bit for bit as before. A
+    strength of 0 changes nothing. Raises as `Delta.adapter` does, before anything is changed.
     """
-    placed = [
-        (delta.acts_until, (delta.adapter(backbone), delta.tensors, strength)) for delta, strength in deltas
-    ]
-    rests: list[tuple[float, Rest]] = []
+    placed = [(delta.adapter(backbone), delta.tensors, strength, delta.span) for delta, strength in deltas]
     with ExitStack() as stack:
-        # Who rests first has come last, so that the others' changes stay when its own go.
-        for until in sorted({until for until, _ in placed}):
-            for kind in adapters.ADAPTERS.values():
-                mine = [each for its, each in placed if its == until and type(each[0]) is kind and each[2]]
-                rest = stack.enter_context(kind.attached(mine))
-                if mine and until:
-                    rests.insert(0, (until, rest))
-        yield rests
+        each = [
+            stack.enter_context(kind.attached([one for one in placed if type(one[0]) is kind and one[2]]))
+            for kind in adapters.ADAPTERS.values()
+        ]
+        yield partial(adapters.together, each)

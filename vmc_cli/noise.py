@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from vmc_cli.errors import UsageError
-from vmc_cli.recipe import NOISES
+from vmc_cli.recipe import ALL_ALONG, NOISES, Span
 
 BLEND_SHARE = 0.5  # of the variance that the inverted noise gives (MotionDirector, one clip)
 LOW_PASS = 4  # rows and columns that share one low-frequency value (DMT)
@@ -24,29 +24,29 @@ def draw_timesteps(
     generator: Generator,
     *,
     alpha: float = 0.0,
-    until: float = 0.0,
+    span: Span = ALL_ALONG,
 ) -> Tensor:
     """``count`` timesteps in [0, ``train_timesteps``), int64 on the CPU.
 
-    ``alpha`` is for early ones. Unless ``until`` is 0, more than that share of the noising is left at all of
-    them; where it always is less, they are the last one.
+    ``alpha`` is for early ones. All are in ``span``; where none is, they are the one nearest to its start.
     """
-    least = min(math.floor(until * train_timesteps) + 1, train_timesteps - 1) if until else 0
-    return DENSITIES[kind](count, range(least, train_timesteps), generator, alpha)
+    last = min(math.floor(span.since * train_timesteps), train_timesteps - 1)
+    first = min(math.floor(span.until * train_timesteps) + 1, last) if span.until else 0
+    return DENSITIES[kind](count, range(first, last + 1), train_timesteps, generator, alpha)
 
 
-def _uniform(count: int, among: range, generator: Generator, alpha: float) -> Tensor:
+def _uniform(count: int, among: range, of: int, generator: Generator, alpha: float) -> Tensor:
     return torch.randint(among.start, among.stop, (count,), generator=generator)
 
 
-def _early(count: int, among: range, generator: Generator, alpha: float) -> Tensor:
+def _early(count: int, among: range, of: int, generator: Generator, alpha: float) -> Tensor:
     """More from the noisy end, where generation begins: density (1 - alpha cos(pi t / T)) / T (V*)."""
-    middle = (torch.arange(among.start, among.stop, dtype=torch.float64) + 0.5) / among.stop
+    middle = (torch.arange(among.start, among.stop, dtype=torch.float64) + 0.5) / of
     density = 1 - alpha * (math.pi * middle).cos()
     return among.start + torch.multinomial(density, count, replacement=True, generator=generator)
 
 
-DENSITIES: Mapping[str, Callable[[int, range, Generator, float], Tensor]] = MappingProxyType(
+DENSITIES: Mapping[str, Callable[[int, range, int, Generator, float], Tensor]] = MappingProxyType(
     {"uniform": _uniform, "early": _early}
 )
 

@@ -67,6 +67,23 @@ ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 EMBEDDED = ("temporal-attention/to_q", "temporal-attention/to_k", "temporal-attention/to_v")
 """What sees a motion embedding."""
 
+
+@dataclass(frozen=True)
+class Span:
+    """A part of the way from noise to video: no more than ``since`` of the noising is left, but more than
+    ``until``.
+    """
+
+    since: float = 1.0
+    until: float = 0.0
+
+    def holds(self, left: float) -> bool:
+        """Whether the share ``left`` is in it; until 0 means to the end, and that included."""
+        return left <= self.since and (left > self.until or not self.until)
+
+
+ALL_ALONG = Span()
+
 _KEYS = tuple(f"{role}/{projection}" for role, projections in ROLES.items() for projection in projections)
 
 
@@ -96,9 +113,9 @@ class Recipe:
     ``augmented`` is how many changed copies of each clip or picture are learned from too, and if
     ``recoloured`` each is also learned from in other colours; pictures of a subject are videos of one frame,
     or if ``stills`` as long ones as the model makes, in which nothing moves; with ``trains_token`` the
-    token's own vectors are learned as well; a motion learns, and acts, until no more than the share
-    ``acts_until`` of the noising is left; with ``early_stop`` learning stops when other subjects lose their
-    looks.
+    token's own vectors are learned as well; it learns, and acts, while no more than the share ``acts_from``
+    of the noising is left, and more than ``acts_until``; with ``early_stop`` learning stops when other
+    subjects lose their looks.
     """
 
     method: str
@@ -128,6 +145,7 @@ class Recipe:
     recoloured: bool = False
     stills: bool = False
     trains_token: bool = False
+    acts_from: float = 1.0
     acts_until: float = 0.0
     learns: str = MOTION
     early_stop: bool = False
@@ -197,8 +215,9 @@ class Recipe:
             raise UsageError(f"The number of augmented copies must not be below 0: {self.augmented}.")
         if not 0 <= self.alpha <= 1:
             raise UsageError(f"The alpha of early timesteps must be from 0 to 1, not {self.alpha}.")
-        if not 0 <= self.acts_until < 1:
-            raise UsageError(f"A motion acts until a share from 0 up to, but not, 1: {self.acts_until}.")
+        if not 0 <= self.acts_until < self.acts_from <= 1:
+            told = f"from {self.acts_from:g} until {self.acts_until:g}"
+            raise UsageError(f"Nothing acts {told} of the noising is left.", "Name shares from 1 down to 0.")
         if not 0 <= self.weight_decay < math.inf:
             raise UsageError(f"The weight decay must not be below 0, nor {self.weight_decay}.")
         if self.guidance is not None and not math.isfinite(self.guidance):
@@ -210,6 +229,11 @@ class Recipe:
     def adaptation(self) -> Adaptation:
         """What the motion's file is going to hold."""
         return Adaptation(self.trains, self.rank, self.adapter, self.blocks, self.values, self.trains_token)
+
+    @property
+    def span(self) -> Span:
+        """Where it learns and acts."""
+        return Span(self.acts_from, self.acts_until)
 
     @property
     def roles(self) -> tuple[str, ...]:

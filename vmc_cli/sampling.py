@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vmc_cli import device
-from vmc_cli.adapters import Rests, resting
+from vmc_cli.adapters import Acts, all_along
 from vmc_cli.backbones.base import CLEAN, Backbone
 from vmc_cli.course import Course
 from vmc_cli.errors import Diverged
@@ -28,7 +28,7 @@ def sample(
     negative_embedding: Tensor | None,
     together: bool = True,
     seed: int = 0,
-    rests: Rests = (),
+    acts: Acts = all_along,
     progress: Watcher | None = None,
 ) -> Tensor:
     """Denoise ``start`` (1, C, F, h, w) into the latents of a video for ``embedding`` (1, L, D).
@@ -40,8 +40,8 @@ def sample(
     ``guide_from``. With 1 there is none, nor without ``negative_embedding``, and steps take half the time.
     Unless ``together``, the two are computed one after the other, in half the memory.
     With ``eta`` above 0, fresh noise by ``seed`` replaces some of the old (`Schedule.renewal`) from `SETTLED`
-    on, so that a network's errors do not add up. Of what acts on the network, ``rests`` tells what no longer
-    does when so much is left.
+    on, so that a network's errors do not add up. At each step what changes the network acts as ``acts`` lets
+    it.
 
     Raises:
         Diverged: the latents are not finite.
@@ -55,7 +55,7 @@ def sample(
         left = t / schedule.train_timesteps
         guidance = course.guidance if course.guide_until <= left <= course.guide_from else 1.0
         negative = None if guidance == 1 else negative_embedding
-        with resting(rests, left):
+        with acts(left):
             prediction = guided(backbone, latents, t, embedding, negative, scale=guidance, together=together)
         eta = course.eta if left <= SETTLED else 0.0
         scale, share, fresh = schedule.renewal(t, to, eta)

@@ -46,8 +46,8 @@ class Trained:
     seconds: float
 
 
-AfterStep = Callable[[int, Callable[[], Trained], adapters.Rests], None]
-"""What wants to see the steps done, and may ask for the outcome so far; it is told what rests when."""
+AfterStep = Callable[[int, Callable[[], Trained], adapters.Acts], None]
+"""What wants to see the steps done, and may ask for the outcome so far; it is told how that acts."""
 
 
 def train(
@@ -61,7 +61,7 @@ def train(
     words: adapters.Words | None = None,
     progress: Watcher | None = None,
     checkpoint: Checkpoint | None = None,
-    rests: adapters.Rests = (),
+    acts: adapters.Acts = adapters.all_along,
     after_step: AfterStep | None = None,
 ) -> Trained:
     """Learn from ``latents``, one (1, C, F, h, w) for each clip, described by ``embedding`` (1, L, D).
@@ -71,7 +71,7 @@ def train(
 
     Each step draws a clip, a timestep and noise from one generator with the seed. The network is as before
     afterwards, however this ends. Stopped by ``progress``, the state goes to ``checkpoint``; a resumed run
-    gives the very result of an uninterrupted one. ``rests`` is that of what acts on the network beside.
+    gives the very result of an uninterrupted one. ``acts`` is that of what acts on the network beside.
     ``after_step`` is called with the number of steps done and what tells the outcome so far, the network
     being as it is then: after each step, and once when resuming. What it does there changes nothing; what it
     raises ends learning.
@@ -95,9 +95,8 @@ def train(
         paths = adapters.Paths(backbone, recipe.aside, len(examples), generator)
         beside = {**paths.parameters, **(words.parameters if words else {})}
         state = _State(backbone, {**trainable.parameters, **beside}, recipe, generator)
-        lesson = Lesson(backbone, examples, recipe, trainable, paths, generator, state.backward, rests)
-        if recipe.acts_until:
-            rests = [(recipe.acts_until, trainable.resting)]
+        lesson = Lesson(backbone, examples, recipe, trainable, paths, generator, state.backward, acts)
+        both = partial(adapters.together, [acts, partial(trainable.acting, recipe.span)])
         done = state.resume(checkpoint, seed) if checkpoint else 0
 
         def so_far(done: int) -> Trained:
@@ -108,7 +107,7 @@ def train(
             return Trained(tensors, state.recent_loss(done, LOSS_OVER), done, seconds)
 
         if after_step and done:
-            after_step(done, partial(so_far, done), rests)
+            after_step(done, partial(so_far, done), both)
         progress.stage("Learning", recipe.steps - done)
         for step in range(done, recipe.steps):
             turn = turns[step % len(turns)]
@@ -124,7 +123,7 @@ def train(
             if stopped:
                 raise stopped
             if after_step:
-                after_step(step + 1, partial(so_far, step + 1), rests)
+                after_step(step + 1, partial(so_far, step + 1), both)
         return so_far(recipe.steps)
 
 
@@ -139,7 +138,7 @@ class Lesson:
     paths: adapters.Paths
     generator: torch.Generator
     backward: Callable[[Tensor], None]
-    rests: adapters.Rests = ()
+    acts: adapters.Acts = adapters.all_along
 
     def learn(self, number: int) -> Tensor:
         """All objectives of an example, each with its gradients; the loss of the motion, on the device."""
@@ -153,7 +152,7 @@ class Lesson:
         recipe = self.recipe
         # Gradients inside: what the network computed may have to be computed again for them.
         t = self._drawn()
-        with self._resting(t), self.paths.beside(number, learning=False):
+        with self._acting(t), self.paths.beside(number, learning=False):
             prediction, target = self._predicted(*self.examples[number], t)
             weight = self.backbone.schedule.weight(t).to(target.device)
             loss = LOSSES[recipe.loss](prediction, target, recipe.stride, weight, self.generator)
@@ -165,7 +164,7 @@ class Lesson:
         clip, embedding = self.examples[number]
         frame = int(torch.randint(clip.shape[2], (1,), generator=self.generator))
         t = self._drawn()
-        with self._resting(t), self.trainable.frozen(), self.paths.beside(number, learning=True):
+        with self._acting(t), self.trainable.frozen(), self.paths.beside(number, learning=True):
             prediction, target = self._predicted(clip[:, :, frame : frame + 1], embedding, t)
             self.backward(F.mse_loss(prediction, target))
 
@@ -173,11 +172,11 @@ class Lesson:
         """A timestep, (1,)."""
         recipe, count = self.recipe, self.backbone.schedule.train_timesteps
         return noise.draw_timesteps(
-            recipe.timesteps, 1, count, self.generator, alpha=recipe.alpha, until=recipe.acts_until
+            recipe.timesteps, 1, count, self.generator, alpha=recipe.alpha, span=recipe.span
         )
 
-    def _resting(self, t: Tensor) -> AbstractContextManager[None]:
-        return adapters.resting(self.rests, int(t) / self.backbone.schedule.train_timesteps)
+    def _acting(self, t: Tensor) -> AbstractContextManager[None]:
+        return self.acts(int(t) / self.backbone.schedule.train_timesteps)
 
     def _predicted(self, clean: Tensor, embedding: Callable[[], Tensor], t: Tensor) -> tuple[Tensor, Tensor]:
         """Prediction and target for ``clean`` with noise as at ``t``."""

@@ -134,51 +134,61 @@ def test_the_weights_become_the_sum_of_all_motions_by_strength(tiny_backbone):
         torch.testing.assert_close(merged.double(), expected, rtol=tolerance, atol=tolerance)
 
 
-def until(delta, share):
-    recipe = {**delta.card.recipe, "acts_until": share}
+def acting(delta, **shares):
+    recipe = {**delta.card.recipe, **{f"acts_{key}": share for key, share in shares.items()}}
     return Delta(dataclasses.replace(delta.card, recipe=recipe), delta.tensors)
 
 
 @pytest.mark.parametrize("rank", [2, None])
-def test_a_motion_rests_where_it_no_longer_acts_and_the_others_stay(tiny_backbone, rank):
+def test_each_acts_where_its_recipe_says_whatever_the_others_do(tiny_backbone, rank):
     always, first, last = (make(tiny_backbone, rank, seed=seed) for seed in (1, 2, 3))
-    pairs = [(always, 1.0), (first, 0.5), (last, -1.0)]
     plain, before = predicted(tiny_backbone), fingerprint(tiny_backbone.network)
 
     def alone(deltas):
         with attached(tiny_backbone, deltas):
             return predicted(tiny_backbone)
 
-    shares = [(always, 1.0), (until(first, 0.3), 0.5), (until(last, 0.6), -1.0)]
-    wanted = {0.9: pairs, 0.61: pairs, 0.6: pairs[:2], 0.31: pairs[:2], 0.3: pairs[:1], 0.0: pairs[:1]}
-    with attached(tiny_backbone, shares) as rests:
-        assert [share for share, _ in rests] == [0.6, 0.3]
-        found = {}
-        for left in wanted:
-            with adapters.resting(rests, left):
+    one, two, three = (always, 1.0), (first, 0.5), (last, -1.0)
+    placed = [one, (acting(first, until=0.3), 0.5), (acting(last, until=0.1, **{"from": 0.6}), -1.0)]
+    wanted = {0.9: [one, two], 0.61: [one, two], 0.6: [one, two, three], 0.31: [one, two, three]}
+    wanted |= {0.3: [one, three], 0.11: [one, three], 0.1: [one], 0.0: [one]}
+    found = {}
+    with attached(tiny_backbone, placed) as acts:
+        for left in sorted(wanted):
+            with acts(left):
                 found[left] = predicted(tiny_backbone)
         again = predicted(tiny_backbone)
     assert fingerprint(tiny_backbone.network) == before
     assert torch.equal(again, found[0.9])
     for left, deltas in wanted.items():
-        # Each joins the sum of those before it, which is rounded to the network's format on the way.
-        torch.testing.assert_close(found[left], alone(deltas), rtol=0.05, atol=0.05)
-    assert len({float(each.sum()) for each in (plain, found[0.9], found[0.6], found[0.3])}) == 4
+        assert torch.equal(found[left], alone(deltas))
+    assert len({float(each.sum()) for each in (plain, found[0.9], found[0.6], found[0.3], found[0.1])}) == 5
 
 
-def test_a_motion_at_rest_leaves_the_network_bit_for_bit(tiny_backbone, delta):
+@pytest.mark.parametrize(("shares", "inside"), [({"until": 0.5}, 0.51), ({"from": 0.5}, 0.5)])
+def test_where_a_motion_does_not_act_the_network_is_bit_for_bit_its_own(tiny_backbone, delta, shares, inside):
     before = fingerprint(tiny_backbone.network)
-    with attached(tiny_backbone, [(until(delta, 0.5), 1.0)]) as rests:
-        with adapters.resting(rests, 0.5):
+    with attached(tiny_backbone, [(acting(delta, **shares), 1.0)]) as acts:
+        with acts(inside):
+            assert fingerprint(tiny_backbone.network) != before
+        with acts(1.01 - inside):
             assert fingerprint(tiny_backbone.network) == before
-        assert fingerprint(tiny_backbone.network) != before
 
 
 @pytest.mark.parametrize("share", [1.0, -0.1, float("nan"), "0.5", True, None])
-def test_a_motion_that_does_not_tell_how_long_it_acts_is_damaged(tiny_backbone, delta, share):
+def test_a_motion_that_does_not_tell_where_it_acts_is_damaged(tiny_backbone, delta, share):
     with (
-        pytest.raises(Damaged, match="how long it acts"),
-        attached(tiny_backbone, [(until(delta, share), 1.0)]),
+        pytest.raises(Damaged, match="where it acts"),
+        attached(tiny_backbone, [(acting(delta, until=share), 1.0)]),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.1, float("nan"), "0.5", True, None])
+def test_a_motion_that_does_not_tell_from_where_it_acts_is_damaged(tiny_backbone, delta, share):
+    with (
+        pytest.raises(Damaged, match="where it acts"),
+        attached(tiny_backbone, [(acting(delta, until=0.3, **{"from": share}), 1.0)]),
     ):
         pass
 

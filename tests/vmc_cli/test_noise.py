@@ -5,6 +5,7 @@ import torch
 
 from vmc_cli import noise, recipe
 from vmc_cli.errors import UsageError
+from vmc_cli.recipe import Span
 
 SHAPE = (1, 4, 8, 16, 16)
 MIXED = [kind for kind in recipe.NOISES if kind not in ("inverted", "random")]
@@ -135,12 +136,23 @@ def test_early_timesteps_have_the_density_of_the_paper(alpha):
 
 @pytest.mark.parametrize("kind", ["uniform", "early"])
 def test_timesteps_can_be_kept_to_where_much_is_left(kind):
-    drawn = noise.draw_timesteps(kind, 20_000, 10, torch.Generator().manual_seed(0), alpha=0.5, until=0.7)
+    source = torch.Generator().manual_seed(0)
+    drawn = noise.draw_timesteps(kind, 20_000, 10, source, alpha=0.5, span=Span(until=0.7))
     assert sorted(set(drawn.tolist())) == [8, 9]
     share = float((drawn == 9).float().mean())
     assert share > 0.505 if kind == "early" else abs(share - 0.5) < 0.015
-    last = noise.draw_timesteps(kind, 5, 10, torch.Generator().manual_seed(0), alpha=0.5, until=0.95)
+    last = noise.draw_timesteps(kind, 5, 10, source, alpha=0.5, span=Span(until=0.95))
     assert last.tolist() == [9] * 5
+
+
+@pytest.mark.parametrize("kind", ["uniform", "early"])
+def test_timesteps_can_be_kept_to_where_little_is_left(kind):
+    source, span = torch.Generator().manual_seed(0), Span(since=0.2)
+    drawn = noise.draw_timesteps(kind, 20_000, 10, source, alpha=1.0, span=span)
+    assert sorted(set(drawn.tolist())) == [0, 1, 2]
+    share = float((drawn == 2).float().mean())
+    density = [1 - math.cos(math.pi * (t + 0.5) / 10) if kind == "early" else 1.0 for t in range(3)]
+    assert abs(share - density[2] / sum(density)) < 0.015
 
 
 def test_uniform_timesteps_do_not_care_for_alpha():

@@ -1,6 +1,5 @@
 import types
 from contextlib import contextmanager
-from functools import partial
 
 import pytest
 import torch
@@ -143,24 +142,24 @@ def test_guidance_begins_where_no_more_than_so_much_of_the_noise_is_left(start, 
     assert [batch for batch, _, _ in backbone.calls] == [1] * unguided + [2] * (10 - unguided)
 
 
-def test_what_no_longer_acts_rests_and_acts_again_afterwards(start):
-    asleep, seen = set(), []
+def test_at_each_step_acts_what_acts_when_so_much_of_the_noise_is_left(start):
+    now, seen = [], []
 
     @contextmanager
-    def resting(name):
-        asleep.add(name)
+    def acts(left):
+        now.append(left)
         yield
-        asleep.remove(name)
+        now.remove(left)
 
     def watched(latents, t, context):
-        seen.append("".join(sorted(asleep)))
+        seen.append((t, *now))
         return fixed(latents, t, context)
 
     backbone = Oracle(predict=watched)
-    rests = [(0.8, partial(resting, "a")), (0.3, partial(resting, "b"))]
-    sample(backbone, backbone.embed([""]), start, course=Course(10), negative_embedding=None, rests=rests)
-    assert seen == ["", "", "a", "a", "a", "a", "a", "ab", "ab", "ab"]
-    assert not asleep
+    sample(backbone, backbone.embed([""]), start, course=Course(10), negative_embedding=None, acts=acts)
+    assert len(seen) == 10
+    assert all(left == t / backbone.schedule.train_timesteps for t, left in seen)
+    assert not now
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])

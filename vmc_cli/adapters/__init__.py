@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from vmc_cli.adapters.base import Adapter, Rest, Rests, Trainable, resting
+from vmc_cli.adapters.base import Acts, Adapter, Trainable, all_along, together
 from vmc_cli.adapters.embedding import Embedding
 from vmc_cli.adapters.paths import Paths
 from vmc_cli.adapters.weights import Weights, difference, shapes, trained
@@ -15,16 +15,16 @@ from vmc_cli.recipe import Adaptation
 
 __all__ = [
     "ADAPTERS",
+    "Acts",
     "Adapter",
     "Paths",
-    "Rest",
-    "Rests",
     "Trainable",
     "Words",
+    "all_along",
     "difference",
     "place",
-    "resting",
     "shapes",
+    "together",
     "trained",
 ]
 

@@ -4,34 +4,37 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
 from torch import Generator, Tensor, nn
 
 from vmc_cli.backbones.base import Backbone
-from vmc_cli.recipe import RESIZABLE, Adaptation
+from vmc_cli.recipe import RESIZABLE, Adaptation, Span
 
 A = TypeVar("A", bound="Adapter")
-Acting = tuple[A, Mapping[str, Tensor], float]
-"""An adapter, a motion's tensors as they lie in its file, and how strongly they act (not 0)."""
+Acting = tuple[A, Mapping[str, Tensor], float, Span]
+"""An adapter, a motion's tensors as they lie in its file, how strongly they act (not 0), and where."""
+
+Acts = Callable[[float], AbstractContextManager[None]]
+"""Given the share of the noising that is left: inside, what changes the network acts as it does there.
+
+Outside it acts as at the very start.
+"""
 
 
-Rest = Callable[[], AbstractContextManager[None]]
-"""Keeps motions from acting while inside; afterwards they act again."""
-
-Rests = Sequence[tuple[float, Rest]]
-"""What rests once no more than a share of the noising is left: the shares, the largest first."""
+def all_along(left: float) -> AbstractContextManager[None]:
+    """Of what acts everywhere alike, or of nothing."""
+    return nullcontext()
 
 
 @contextmanager
-def resting(rests: Rests, left: float) -> Iterator[None]:
-    """Keep from acting, while inside, what no longer acts when the share ``left`` of the noising is left."""
+def together(each: Sequence[Acts], left: float) -> Iterator[None]:
+    """Let several kinds act as they do where the share ``left`` is left."""
     with ExitStack() as stack:
-        for until, rest in rests:
-            if left <= until:
-                stack.enter_context(rest())
+        for acts in each:
+            stack.enter_context(acts(left))
         yield
 
 
@@ -52,6 +55,10 @@ class Trainable:
         finally:
             for parameter in self.parameters.values():
                 parameter.requires_grad_(True)
+
+    def acting(self, span: Span, left: float) -> AbstractContextManager[None]:
+        """Inside they act as at the share ``left`` of the noising: not unless ``span`` holds it."""
+        return nullcontext() if span.holds(left) else self.resting()
 
     @contextmanager
     def resting(self) -> Iterator[None]:
@@ -105,8 +112,8 @@ class Adapter(ABC):
 
     @staticmethod
     @abstractmethod
-    def attached(acting: Sequence[Acting[Any]]) -> AbstractContextManager[Rest]:
+    def attached(acting: Sequence[Acting[Any]]) -> AbstractContextManager[Acts]:
         """Let motions of this kind act together while inside; the network is as before afterwards.
 
-        Yields what lets them rest, where the network is as before, too.
+        Yields what lets each act where it does, and nowhere else.
         """

@@ -17,8 +17,9 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from vmc_cli.adapters.base import Acting, Adapter, Rest, Trainable
+from vmc_cli.adapters.base import Acting, Acts, Adapter, Trainable, all_along
 from vmc_cli.backbones.base import Site
+from vmc_cli.recipe import ALL_ALONG, Span
 
 Grid = tuple[int, ...]
 """Frames, rows and columns."""
@@ -42,17 +43,17 @@ class Embedding(Adapter):
         tables = {
             key: nn.Parameter(torch.zeros(shape, device=device)) for key, shape in self.shapes().items()
         }
-        with _added([(site, tables[_key(site)]) for site in self.sites]):
+        with _added([(site, tables[_key(site)], ALL_ALONG) for site in self.sites]):
             yield Trainable(tables, {})
 
     @staticmethod
-    def attached(acting: Sequence[Acting[Embedding]]) -> AbstractContextManager[Rest]:
+    def attached(acting: Sequence[Acting[Embedding]]) -> AbstractContextManager[Acts]:
         """See `Adapter.attached`. Values are used as the recipe says (`VALUES`)."""
-        pairs = []
-        for adapter, tensors, strength in acting:
+        added = []
+        for adapter, tensors, strength, span in acting:
             tables = adapter._ready(tensors)
-            pairs += [(site, strength * tables[_key(site)]) for site in adapter.sites]
-        return _added(pairs)
+            added += [(site, strength * tables[_key(site)], span) for site in adapter.sites]
+        return _added(added)
 
     def _ready(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         use, found = VALUES[self.adaptation.values], {}
@@ -101,27 +102,33 @@ def fitted(table: Tensor, learned: Grid, wanted: Grid) -> Tensor:
 
 
 @contextmanager
-def _added(pairs: Sequence[tuple[Site, Tensor]]) -> Iterator[Rest]:
-    """Add a table to the input of each site's layer while inside, but while they rest."""
-    handles = _hooked(pairs)
+def _added(tables: Sequence[tuple[Site, Tensor, Span]]) -> Iterator[Acts]:
+    """Add a table to the input of each site's layer while inside, where it acts."""
+    handles = _hooked(tables, 1.0)
 
     @contextmanager
-    def rest() -> Iterator[None]:
+    def at(left: float) -> Iterator[None]:
         nonlocal handles
         _unhook(handles)
+        handles = _hooked(tables, left)
         try:
             yield
         finally:
-            handles = _hooked(pairs)
+            _unhook(handles)
+            handles = _hooked(tables, 1.0)
 
     try:
-        yield rest
+        yield at if any(span != ALL_ALONG for _, _, span in tables) else all_along
     finally:
         _unhook(handles)
 
 
-def _hooked(pairs: Sequence[tuple[Site, Tensor]]) -> list[RemovableHandle]:
-    return [site.layer.register_forward_pre_hook(_adding(table)) for site, table in pairs]
+def _hooked(tables: Sequence[tuple[Site, Tensor, Span]], left: float) -> list[RemovableHandle]:
+    return [
+        site.layer.register_forward_pre_hook(_adding(table))
+        for site, table, span in tables
+        if span.holds(left)
+    ]
 
 
 def _unhook(handles: Sequence[RemovableHandle]) -> None:

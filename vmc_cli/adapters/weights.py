@@ -10,8 +10,12 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.utils import parametrize
 
-from vmc_cli.adapters.base import Acting, Adapter, Rest, Trainable
+from vmc_cli.adapters.base import Acting, Acts, Adapter, Trainable, all_along
 from vmc_cli.backbones.base import Site
+from vmc_cli.recipe import Span
+
+Change = Callable[[], Tensor]
+"""What is added to a weight, float32."""
 
 _NAME = "vmc"  # peft wants one for its adapter
 
@@ -35,11 +39,11 @@ class Weights(Adapter):
             yield trainable
 
     @staticmethod
-    def attached(acting: Sequence[Acting[Weights]]) -> AbstractContextManager[Rest]:
+    def attached(acting: Sequence[Acting[Weights]]) -> AbstractContextManager[Acts]:
         """See `Adapter.attached`."""
         changes = [
-            (site.layer, partial(_times, strength, site, tensors))
-            for adapter, tensors, strength in acting
+            (site.layer, span, partial(_times, strength, site, tensors))
+            for adapter, tensors, strength, span in acting
             for site in adapter.sites
         ]
         return added(changes)
@@ -50,22 +54,37 @@ def _times(strength: float, site: Site, tensors: Mapping[str, Tensor]) -> Tensor
 
 
 @contextmanager
-def added(changes: Sequence[tuple[nn.Module, Callable[[], Tensor]]]) -> Iterator[Rest]:
-    """Add to the weights of layers while inside: each layer, and what gives what is added, float32.
+def added(changes: Sequence[tuple[nn.Module, Span, Change]]) -> Iterator[Acts]:
+    """Add to the weights of layers while inside: each layer, where that acts, and what gives what is added.
 
-    The sums stand in new parameters, and the old ones are put back: afterwards, and while they rest. One
-    layer's changes are made at a time.
+    The sums of what acts together stand in new parameters; the old ones are put back afterwards, and are
+    there where nothing acts. One layer's changes are made at a time.
     """
-    of_layer: dict[nn.Module, list[Callable[[], Tensor]]] = {}
-    for layer, change in changes:
-        of_layer.setdefault(layer, []).append(change)
+    of_layer: dict[nn.Module, list[tuple[Span, Change]]] = {}
+    for layer, span, change in changes:
+        of_layer.setdefault(layer, []).append((span, change))
     before = {layer: layer.weight for layer in of_layer}
+    # Between two of these shares, the larger included, the same act.
+    shares = sorted({1.0, *(share for _, span, _ in changes for share in (span.since, span.until) if share)})
+    weights: dict[float, dict[nn.Module, nn.Parameter]] = {share: {} for share in shares}
     try:
         for layer, weight in before.items():
-            layer.weight = nn.Parameter(_merged(weight, of_layer[layer]), requires_grad=False)
-        yield partial(_exchanged, before)
+            sums: dict[tuple[Change, ...], nn.Parameter] = {(): weight}
+            for share in shares:
+                acting = tuple(change for span, change in of_layer[layer] if span.holds(share))
+                if acting not in sums:
+                    sums[acting] = nn.Parameter(_merged(weight, acting), requires_grad=False)
+                weights[share][layer] = sums[acting]
+            layer.weight = weights[1.0][layer]
+        yield partial(_at, weights) if len(shares) > 1 else all_along
     finally:
         _put(before)
+
+
+def _at(
+    weights: Mapping[float, Mapping[nn.Module, nn.Parameter]], left: float
+) -> AbstractContextManager[None]:
+    return _exchanged(weights[min(share for share in weights if left <= share)])
 
 
 @contextmanager
@@ -83,7 +102,7 @@ def _put(weights: Mapping[nn.Module, nn.Parameter]) -> None:
         layer.weight = weight
 
 
-def _merged(weight: Tensor, changes: Sequence[Callable[[], Tensor]]) -> Tensor:
+def _merged(weight: Tensor, changes: Sequence[Change]) -> Tensor:
     total = reduce(torch.add, (change() for change in changes))
     return (weight.detach().float() + total).to(weight.dtype)
 

@@ -217,9 +217,12 @@ def _check_with(name: str, recipe: Recipe, spec: Spec, prompt: str, token: Token
             f"No subject can be learned with {name}: pictures have no frames for its motion embeddings.",
             "Learn the subject alone; both can act together when generating.",
         )
-    if recipe.rank is None and card.recipe.get("acts_until"):
+    partly = any(card.recipe.get(key, whole) != whole for key, whole in (("acts_from", 1), ("acts_until", 0)))
+    changed = card.recipe.get("trains")
+    shared = isinstance(changed, list) and any(key in changed for key in recipe.trains)
+    if recipe.rank is None and partly and shared:
         raise UsageError(
-            f"Full weights cannot be learned with {name}: it acts only while much of the noise is left.",
+            f"Full weights cannot be learned with {name}: it changes them for a part of the way only.",
             "Choose a --rank.",
         )
     if token and (its := tokens.of(card)):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vmc_cli import costs, device, memory, tokens
-from vmc_cli.adapters import Rests
+from vmc_cli.adapters import Acts, all_along
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.clip import Clip
 from vmc_cli.course import Course
@@ -115,7 +115,7 @@ class _Changed:
     ) -> None:
         self.backbone, self.deltas, self._loras, self._compiled = backbone, deltas, loras, compiled
         self._stack, self._offloaded, self._entered = ExitStack(), False, False
-        self.rests: Rests = ()
+        self.acts: Acts = all_along
 
     def __enter__(self) -> _Changed:
         return self
@@ -133,7 +133,7 @@ class _Changed:
             if offloaded:
                 stack.enter_context(self.backbone.offloaded())
             stack.enter_context(worn(self.backbone, self._loras))
-            self.rests = stack.enter_context(attached(self.backbone, self.deltas))
+            self.acts = stack.enter_context(attached(self.backbone, self.deltas))
             if self._compiled:
                 stack.enter_context(self.backbone.compiled())
             self._stack, self._offloaded, self._entered = stack.pop_all(), offloaded, True
@@ -169,7 +169,7 @@ def _drawn(
             course=course.from_noise(chosen),
             together=level == "high",
             seed=seed,
-            rests=changed.rests,
+            acts=changed.acts,
             progress=progress,
         )
 
@@ -204,7 +204,7 @@ def denoised(
     course: Course,
     together: bool = True,
     seed: int = 0,
-    rests: Rests = (),
+    acts: Acts = all_along,
     progress: Watcher | None = None,
 ) -> Clip:
     """What the network as it is now makes of a prompt's ``embedding`` (1, L, D) and the noise ``start``.
@@ -219,7 +219,7 @@ def denoised(
         negative_embedding=negative,
         together=together,
         seed=seed,
-        rests=rests,
+        acts=acts,
         progress=progress,
     )
     return Clip(backbone.decode(latents), backbone.spec.fps)

@@ -101,7 +101,7 @@ def learn(
 
     with (
         memory.explained(task, memory.usable(backbone), peak, level, below=[costs.IN_BYTES]),
-        attached(backbone, beside) as rests,
+        attached(backbone, beside) as acts,
         costs.held(backbone, recipe, level),
     ):
         embedding = backbone.embed([told])
@@ -123,7 +123,7 @@ def learn(
                 together=level == "high",
             )
 
-            def look(done: int, so_far: Callable[[], Trained], rests: adapters.Rests) -> None:
+            def look(done: int, so_far: Callable[[], Trained], acts: adapters.Acts) -> None:
                 if preview and done % preview.every == 0:
                     noise = recipe.noise_for(len(latents))
                     start = start_of(backbone, noise, inverted, seed)
@@ -137,11 +137,11 @@ def learn(
                         course=glanced(backbone, noise),
                         together=level == "high",
                         seed=seed,
-                        rests=rests,
+                        acts=acts,
                     )
                     preview.show(done, video)
                 if stopping:
-                    stopping(done, so_far, rests)
+                    stopping(done, so_far, acts)
 
             kept = backbone.listening() if words else nullcontext()
             with kept, checkpointed(backbone.network, costs.CHECKPOINTING[level]):
@@ -155,7 +155,7 @@ def learn(
                     words=words,
                     progress=progress,
                     checkpoint=checkpoint,
-                    rests=rests,
+                    acts=acts,
                     after_step=look,
                 )
 

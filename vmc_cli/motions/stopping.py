@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vmc_cli import prompts, tokens
-from vmc_cli.adapters import Rests
+from vmc_cli.adapters import Acts, all_along
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.delta import from_raw, to_raw
@@ -75,11 +75,11 @@ class Stopping:
         self._checkpoint, self._together = checkpoint, together
         self._kept = _loaded(checkpoint) if checkpoint else None
 
-    def __call__(self, done: int, so_far: Callable[[], Trained], rests: Rests) -> None:
+    def __call__(self, done: int, so_far: Callable[[], Trained], acts: Acts) -> None:
         """Raises `Enough` below the floor, and after the last step."""
         if done % self._every and done < self._steps:
             return
-        score = self.score(rests)
+        score = self.score(acts)
         if self._kept is None or score >= self._looks.floor:
             self._kept = so_far(), score
             self._save(*self._kept)
@@ -96,7 +96,7 @@ class Stopping:
             )
 
     @torch.no_grad()
-    def score(self, rests: Rests = ()) -> float:
+    def score(self, acts: Acts = all_along) -> float:
         """Mean over one video of each held-out subject, always from the same noise."""
         negative = self._backbone.embed([""])
         scores = []
@@ -109,7 +109,7 @@ class Stopping:
                 start,
                 course=glanced(self._backbone, _NOISE),
                 together=self._together,
-                rests=rests,
+                acts=acts,
             )
             scores.append(self._looks.score(video, subject))
         return sum(scores) / len(scores)

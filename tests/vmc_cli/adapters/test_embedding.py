@@ -15,6 +15,7 @@ from vmc_cli.adapters import embedding
 from vmc_cli.adapters.embedding import VALUES, fitted
 from vmc_cli.backbones import framewise, unet3d
 from vmc_cli.device import generator
+from vmc_cli.recipe import ALL_ALONG, Span
 from vmc_cli.recipes import RECIPES
 
 ADAPTATION = replace(RECIPES["inversion"].adaptation, blocks="all", values="kept")
@@ -45,7 +46,7 @@ def test_attention_is_equation_1_with_a_plain_softmax(exact_backbone, block, num
     attention = exact_backbone.network.get_submodule(f"{path}.attn{number}")
     handle = attention.register_forward_hook(lambda _, inputs, output: seen.update(x=inputs[0], y=output))
     try:
-        with type(adapter).attached([(adapter, learned, strength)]):
+        with type(adapter).attached([(adapter, learned, strength, ALL_ALONG)]):
             predicted(exact_backbone, batch=2)
     finally:
         handle.remove()
@@ -124,13 +125,13 @@ def test_values_are_changed_when_generating_only(exact_backbone, values):
         for key, parameter in trainable.parameters.items():
             parameter.copy_(learned[key])
         learning = predicted(exact_backbone)
-    with type(adapter).attached([(adapter, learned, 1.0)]):
+    with type(adapter).attached([(adapter, learned, 1.0, ALL_ALONG)]):
         generating = predicted(exact_backbone)
     kept = place(exact_backbone)
-    with type(kept).attached([(kept, learned, 1.0)]):
+    with type(kept).attached([(kept, learned, 1.0, ALL_ALONG)]):
         torch.testing.assert_close(predicted(exact_backbone), learning)
     used = {key: VALUES[values](table) if key.endswith("m_v") else table for key, table in learned.items()}
-    with type(kept).attached([(kept, used, 1.0)]):
+    with type(kept).attached([(kept, used, 1.0, ALL_ALONG)]):
         torch.testing.assert_close(predicted(exact_backbone), generating)
     assert not torch.allclose(learning, generating, atol=1e-3)
 
@@ -146,7 +147,7 @@ def test_the_kernel_stays_in_use(tiny_backbone, monkeypatch):
     predicted(tiny_backbone)
     bare = len(calls)
     adapter = place(tiny_backbone)
-    with type(adapter).attached([(adapter, tables(adapter), 1.0)]):
+    with type(adapter).attached([(adapter, tables(adapter), 1.0, ALL_ALONG)]):
         predicted(tiny_backbone)
     assert bare > 0
     assert len(calls) == 2 * bare
@@ -181,16 +182,18 @@ def test_a_motion_of_another_length_and_size_acts(tiny_backbone, tiny_folder):
     adapter = place(longer, tiny_backbone.latent_shape)
     assert adapter.shapes() == learned.shapes()
     bare = predicted(longer)
-    with type(adapter).attached([(adapter, tensors, 1.0)]):
+    with type(adapter).attached([(adapter, tensors, 1.0, ALL_ALONG)]):
         assert not torch.allclose(predicted(longer), bare)
 
 
-def test_embeddings_rest(tiny_backbone):
+def test_embeddings_act_where_they_are_told_to(tiny_backbone):
     adapter, plain = place(tiny_backbone), predicted(tiny_backbone)
-    with type(adapter).attached([(adapter, tables(adapter), 1.0)]) as rest:
+    with type(adapter).attached([(adapter, tables(adapter), 1.0, Span(until=0.5))]) as acts:
         acting = predicted(tiny_backbone)
-        with rest():
+        with acts(0.5):
             assert torch.equal(predicted(tiny_backbone), plain)
+        with acts(0.6):
+            assert torch.equal(predicted(tiny_backbone), acting)
         assert torch.equal(predicted(tiny_backbone), acting)
     assert torch.equal(predicted(tiny_backbone), plain)
     assert not torch.equal(acting, plain)

@@ -9,6 +9,7 @@ from tests.vmc_cli.conftest import fingerprint
 from vmc_cli import adapters
 from vmc_cli.adapters import weights
 from vmc_cli.device import generator
+from vmc_cli.recipe import ALL_ALONG
 from vmc_cli.recipes import RECIPES
 
 RANKS = [2, None]
@@ -148,7 +149,7 @@ def test_of_what_is_added_nothing_is_kept_and_one_layer_has_it_at_a_time():
         return ones
 
     before = [layer.weight.clone() for layer in layers]
-    with weights.added([(layer, partial(change, layer)) for layer in layers]):
+    with weights.added([(layer, ALL_ALONG, partial(change, layer)) for layer in layers]):
         assert all(each() is None for each in made)
         for layer, weight in zip(layers, before, strict=True):
             assert torch.equal(layer.weight, weight + 1)

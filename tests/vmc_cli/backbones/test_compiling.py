@@ -30,6 +30,7 @@ from vmc_cli.backbones.base import Backbone
 from vmc_cli.commands import checks
 from vmc_cli.device import generator
 from vmc_cli.errors import IncompatibleError, UsageError
+from vmc_cli.recipe import Span
 from vmc_cli.recipes import RECIPES
 
 HERE = torch.device("cpu", 0)  # the CPU by another name: weights are swapped, and numbers stay
@@ -115,11 +116,11 @@ def test_motions_in_the_network_act_and_rest_and_the_next_one_in_place_of_the_la
     for seed in (1, 2):
         source = generator(seed)
         tensors = {key: torch.randn(shape, generator=source) for key, shape in adapter.shapes().items()}
-        with type(adapter).attached([(adapter, tensors, 1.0)]) as rest:
+        with type(adapter).attached([(adapter, tensors, 1.0, Span(until=0.5))]) as acts:
             wanted = predicted(backbone)
             with backbone.compiled():
                 assert close(predicted(backbone), wanted)
-                with rest():
+                with acts(0.5):
                     assert close(predicted(backbone), plain)
                 assert close(predicted(backbone), wanted)
         assert not close(wanted, plain)

@@ -108,7 +108,7 @@ def cards(store: Store, tiny: str) -> None:
     published(store, "my_cat", kind="subject", frames=1, extra={"token": "C*", "word": "pll"})
     published(store, "carlton", extra={"token": "V*", "word": "sks"})
     published(store, "turn", recipe={"adapter": "embedding"})
-    published(store, "early", recipe={"acts_until": 0.5})
+    published(store, "early", recipe={"acts_until": 0.5, "trains": ["spatial-cross-attention/to_v"]})
     published(store, "old", revision="0" * 64)
 
 
@@ -125,7 +125,7 @@ def cards(store: Store, tiny: str) -> None:
         (["dog.png", "--with-motion", "my_cat"], 2, "my_cat is a subject, not a motion"),
         (["dog.png", "--with-motion", "turn"], 7, "motion embeddings"),
         (["dog.png", "--with-motion", "old"], 7, "revision"),
-        (["dog.png", "--with-motion", "early", "--rank", "full"], 2, "acts only while"),
+        (["dog.png", "--with-motion", "early", "--rank", "full"], 2, "for a part of the way"),
         (
             ["dog.png", "--with-motion", "carlton", "--token", "v*", "--prompt", "a V* dog"],
             7,

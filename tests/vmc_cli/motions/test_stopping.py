@@ -7,8 +7,10 @@ import torch
 
 from tests.vmc_cli.conftest import SIZE, fingerprint
 from tests.vmc_cli.motions.conftest import clip
+from tests.vmc_cli.test_delta import predicted
 from tests.vmc_cli.training.conftest import Watched, same
 from vmc_cli import motions
+from vmc_cli.adapters import all_along
 from vmc_cli.backbones.sprites import world
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.errors import Stopped, UsageError
@@ -95,11 +97,11 @@ def test_there_is_a_check_every_so_many_steps_and_after_the_last(tiny_backbone):
     asked = {"panda": lambda: tiny_backbone.embed(["a panda"])}
     watching, counts = stopping.Stopping(tiny_backbone, looks, asked, steps=17), []
     for done in range(1, 17):
-        watching(done, lambda: None, ())
+        watching(done, lambda: None, all_along)
         counts.append(len(seen))
     assert [counts.index(number) + 1 for number in range(1, 6)] == [3, 6, 9, 12, 15]
     with pytest.raises(stopping.Enough):
-        watching(17, lambda: None, ())
+        watching(17, lambda: None, all_along)
 
 
 def test_a_model_that_cannot_be_judged_learns_nothing(tiny_backbone, monkeypatch):
@@ -118,12 +120,16 @@ def test_a_token_that_acts_for_a_part_of_the_way_is_judged_so(tiny_backbone, mon
     original = stopping.denoised
 
     def watched(*arguments, **options):
-        seen.append([share for share, _ in options["rests"]])
+        found = []
+        for left in (0.4, 0.41):
+            with torch.no_grad(), options["acts"](left):
+                found.append(predicted(tiny_backbone))
+        seen.append(not torch.equal(*found))
         return original(*arguments, **options)
 
     monkeypatch.setattr(stopping, "denoised", watched)
     learned(tiny_backbone, Judge(1, 1, 0).looks(), RECIPE.adjusted({"acts_until": 0.4}))
-    assert seen == [[], [], [0.4], [0.4], [0.4], [0.4]]  # the first check is of the untaught network
+    assert seen == [False, False, True, True, True, True]  # the first check is of the untaught network
 
 
 def test_a_word_that_learns_too_is_judged_as_it_is_then(tiny_backbone, monkeypatch):

@@ -124,7 +124,11 @@ def test_nothing_of_a_step_is_kept_for_gradients_of_the_next(learn, monkeypatch)
     assert kept == [False] * RECIPE.steps
 
 
-def test_it_learns_only_where_it_acts_and_rests_where_it_does_not(learn, backbone, monkeypatch):
+@pytest.mark.parametrize(
+    ("shares", "ends"),
+    [({"acts_until": 0.7}, (0.7, 0.71)), ({"acts_from": 0.3, "acts_until": 0.2}, (0.31, 0.3))],
+)
+def test_it_learns_only_where_it_acts_and_rests_where_it_does_not(learn, backbone, monkeypatch, shares, ends):
     times, seen = [], []
     original = type(backbone).predict
     monkeypatch.setattr(
@@ -134,15 +138,14 @@ def test_it_learns_only_where_it_acts_and_rests_where_it_does_not(learn, backbon
     with torch.no_grad():
         plain = original(backbone, latents, 500, words)
 
-    def look(done, so_far, rests):
-        with torch.no_grad(), adapters.resting(rests, 0.7):
-            seen.append(torch.equal(original(backbone, latents, 500, words), plain))
-        with torch.no_grad(), adapters.resting(rests, 0.71):
-            seen.append(torch.equal(original(backbone, latents, 500, words), plain))
+    def look(done, so_far, acts):
+        for left in ends:  # outside, inside
+            with torch.no_grad(), acts(left):
+                seen.append(torch.equal(original(backbone, latents, 500, words), plain))
 
-    learn(RECIPE.adjusted({"acts_until": 0.7, "steps": 8}), after_step=look)
+    learn(recipe := RECIPE.adjusted({**shares, "steps": 8}), after_step=look)
     assert len(times) == 8
-    assert all(701 <= t < 1000 for t in times)
+    assert all(recipe.span.holds(t / 1000) for t in times)
     assert seen == [True, False] * 8
 
 
@@ -172,7 +175,7 @@ def test_after_each_step_the_network_is_seen_as_it_is_and_the_state_is_safe(lear
     checkpoint, seen = Checkpoint(tmp_path / "walk", every=1), []
     noise = torch.randn(1, *backbone.latent_shape, generator=generator(3))
 
-    def look(done, so_far, rests):
+    def look(done, so_far, acts):
         assert checkpoint_steps(checkpoint)[-1] == done
         with torch.no_grad():
             seen.append((done, backbone.predict(noise, 500, backbone.embed([""]))))
