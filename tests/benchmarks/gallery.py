@@ -61,7 +61,7 @@ SHOWN: dict[str, Shown] = {
         "circle/1.mp4",
         (_CIRCLE,),
         tuple(
-            f'generate --motion circle "a {who} is circling {world.PLACES[where][0]}"'
+            f'generate --motion circle "{world.indefinite(who)} is circling {world.PLACES[where][0]}"'
             for who, where in suite.TARGETS
         ),
     ),

@@ -64,7 +64,7 @@ class Bench:
         began = time.monotonic()
         video = motions.generate(
             self.backbone,
-            f"a {named} is {row.doing(asked)} {world.PLACES[place][0]}",
+            f"{world.indefinite(named)} is {row.doing(asked)} {world.PLACES[place][0]}",
             deltas=deltas,
             noise=row.noise if row.motion else None,
             course=replace(self.backbone.spec.course, **row.course),

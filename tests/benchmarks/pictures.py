@@ -65,7 +65,9 @@ def followed(studio: Studio, name: str, row: Row, *others: str) -> Iterator[Show
     asked, delta = MOTIONS[name], studio.motion(name, row)
     yield shown(name, row)
     for who, where in (("penguin", "in the desert"), ("tiger", "in the forest")):
-        yield studio.made(f"a {who} is {row.doing(asked)} {where}", [(delta, 1.0)], way=row.way(asked))
+        yield studio.made(
+            f"{world.indefinite(who)} is {row.doing(asked)} {where}", [(delta, 1.0)], way=row.way(asked)
+        )
     for prompt in others:
         yield studio.made(prompt, [(delta, 1.0)])
 

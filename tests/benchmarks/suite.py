@@ -35,7 +35,7 @@ class Motion:
 
     @property
     def prompt(self) -> str:
-        return f"a {self.subject} is {self.verb} {world.PLACES[self.place][0]}"
+        return f"{world.indefinite(self.subject)} is {self.verb} {world.PLACES[self.place][0]}"
 
     def clip(self) -> Clip:
         return self._drawn(self.subject, self.place, 11)

@@ -37,7 +37,8 @@ class Wish:
 
     @property
     def prompt(self) -> str:
-        return f"a {self.subject} is {world.MOTIONS[self.motion][0]} {world.PLACES[self.place][0]}"
+        motion, place = world.MOTIONS[self.motion][0], world.PLACES[self.place][0]
+        return f"{world.indefinite(self.subject)} is {motion} {place}"
 
 
 def wishes(count: int, seed: int) -> list[Wish]:

@@ -19,6 +19,7 @@ from .world import (
     Actor,
     Scene,
     base_actor,
+    indefinite,
     plural,
 )
 
@@ -151,7 +152,7 @@ def _article(phrase: str, rng: random.Random) -> str:
         return phrase
     if rng.random() < 0.15:
         return f"the {phrase}"
-    return ("an " if phrase[0] in "aeiou" else "a ") + phrase
+    return indefinite(phrase)
 
 
 def _motion_words(doing: _Doing, rng: random.Random) -> str:

@@ -241,6 +241,11 @@ def snapped(length: float) -> float:
     return round(length * SIZE / GRID) * GRID / SIZE
 
 
+def indefinite(noun: str) -> str:
+    """The noun with its article ("an airplane")."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
 def plural(noun: str) -> str:
     """The plural of a subject word ("two mice")."""
     odd = {"mouse": "mice", "wolf": "wolves", "goose": "geese", "fish": "fish", "sheep": "sheep"}
