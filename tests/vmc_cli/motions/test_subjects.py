@@ -169,6 +169,23 @@ def test_a_motion_that_no_longer_acts_does_not_while_a_subject_is_learned_there(
     assert all(late == rests for late, rests in seen)
 
 
+def test_full_weights_are_learned_after_a_motion_that_changes_others_for_a_part_of_the_way(tiny_backbone):
+    walk = motion_learned(tiny_backbone, recipe=MOTION_RECIPE.adjusted({"acts_until": 0.5}))
+    before, recipe = fingerprint(tiny_backbone.network), RECIPE.adjusted({"rank": None, "acts_from": 0.7})
+    joint = learned(tiny_backbone, motion=walk, recipe=recipe)
+    assert fingerprint(tiny_backbone.network) == before
+    layers = [site.layer for site in tiny_backbone.sites_for(recipe.trains)]
+    plain = [layer.weight.clone() for layer in layers]
+    with attached(tiny_backbone, [(walk, 1.0), (joint, 1.0)]) as acts:
+        for left, acting in ((0.71, False), (0.7, True), (0.4, True)):
+            with acts(left):
+                same_as_before = [
+                    torch.equal(layer.weight, was) for layer, was in zip(layers, plain, strict=True)
+                ]
+            assert not any(same_as_before) if acting else all(same_as_before)
+    assert fingerprint(tiny_backbone.network) == before
+
+
 def test_what_is_learned_after_a_motion_is_what_is_added_to_it(exact_backbone):
     """The network in the last step of learning is that with both attached, to the precision of the file."""
     walk = motion_learned(exact_backbone)
