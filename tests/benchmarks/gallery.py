@@ -113,7 +113,7 @@ SHOWN: dict[str, Shown] = {
         ('generate --motion bounce "a penguin is bouncing in the desert"',),
     ),
     "subject": Shown(
-        "A subject from six pictures: speckled, and lost where a motion acts, too",
+        "A subject from six pictures, alone and where a motion acts, too",
         SUBJECT,
         (_SUBJECT, _CIRCLE),
         (
