@@ -89,14 +89,19 @@ def _require_alike(parts: Parts) -> None:
     """Raise IncompatibleError unless the tensors of all motions act in the same way."""
     (first, _), *others = parts
     for delta, _ in others:
-        for key in ("adapter", "blocks", "values", "acts_from", "acts_until"):
-            one, other = first.card.recipe.get(key) or None, delta.card.recipe.get(key) or None
-            if one != other:
-                names = f"{first.card.name} and {delta.card.name}"
-                raise IncompatibleError(
-                    f"The motions {names} cannot be one: they differ in {key}.",
-                    "Name both with --motion when you generate.",
-                )
+        ways = zip(_way(first).items(), _way(delta).values(), strict=True)
+        if differing := [key for (key, one), other in ways if one != other]:
+            names = f"{first.card.name} and {delta.card.name}"
+            raise IncompatibleError(
+                f"The motions {names} cannot be one: they differ in {differing[0]}.",
+                "Name both with --motion when you generate.",
+            )
+
+
+def _way(delta: Delta) -> dict[str, object]:
+    """In which way its tensors act."""
+    told = {key: delta.card.recipe.get(key) or None for key in ("adapter", "blocks", "values")}
+    return {**told, "where they act": delta.span}
 
 
 def _dense(delta: Delta) -> dict[str, Tensor]:

@@ -9,11 +9,11 @@ import torch
 
 from registry.card import Source
 from registry.errors import Damaged
-from tests.vmc_cli.test_delta import make
+from tests.vmc_cli.test_delta import acting, make
 from vmc_cli import adapters
 from vmc_cli.blending import blended
 from vmc_cli.delta import Delta, attached
-from vmc_cli.errors import UsageError
+from vmc_cli.errors import IncompatibleError, UsageError
 
 
 def named(delta, name):
@@ -87,3 +87,21 @@ def test_a_motion_that_is_not_whole_is_refused(tiny_backbone):
 def test_strengths_beyond_what_can_be_stored_are_refused(tiny_backbone):
     with pytest.raises(UsageError, match="far too large"):
         blended([(make(tiny_backbone, 2), 1e6), (make(tiny_backbone, 2), 1.0)], "c")
+
+
+@pytest.mark.parametrize("shares", [{"from": 0.6}, {"until": 0.5}])
+def test_motions_that_act_elsewhere_are_not_one(tiny_backbone, shares):
+    one, other = named(make(tiny_backbone, 2, seed=1), "one"), named(make(tiny_backbone, 2, seed=2), "other")
+    with pytest.raises(IncompatibleError, match="one and other cannot be one: they differ in where they act"):
+        blended([(one, 0.5), (acting(other, **shares), 0.5)], "both")
+    assert blended([(acting(one, **shares), 0.5), (acting(other, **shares), 0.5)], "both").span == (
+        acting(one, **shares).span
+    )
+
+
+def test_a_motion_of_a_time_when_all_acted_all_along_blends_with_a_new_one(tiny_backbone):
+    new = named(make(tiny_backbone, 2, seed=1), "new")
+    recipe = {key: value for key, value in new.card.recipe.items() if not key.startswith("acts_")}
+    old = Delta(dataclasses.replace(new.card, name="old", recipe=recipe), new.tensors)
+    for parts in ([(new, 1.0), (old, 1.0)], [(old, 1.0), (new, 1.0)]):
+        assert blended(parts, "both").span == new.span
