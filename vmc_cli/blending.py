@@ -89,8 +89,8 @@ def _require_alike(parts: Parts) -> None:
     """Raise IncompatibleError unless the tensors of all motions act in the same way."""
     (first, _), *others = parts
     for delta, _ in others:
-        ways = zip(_way(first).items(), _way(delta).values(), strict=True)
-        if differing := [key for (key, one), other in ways if one != other]:
+        one, other = _way(first), _way(delta)
+        if differing := [key for key in one if one[key] != other[key]]:
             names = f"{first.card.name} and {delta.card.name}"
             raise IncompatibleError(
                 f"The motions {names} cannot be one: they differ in {differing[0]}.",

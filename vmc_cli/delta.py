@@ -41,8 +41,6 @@ from vmc_cli.recipe import (
 
 LARGEST_WEIGHT = 1e3
 
-_WHOLE = (("from", ALL_ALONG.since), ("until", ALL_ALONG.until))
-
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "U8": torch.uint8}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
@@ -124,10 +122,9 @@ class Delta:
     @property
     def span(self) -> Span:
         """Where it acts. Raises `Damaged`."""
-        since, until = (self.card.recipe.get(f"acts_{key}", of_old) for key, of_old in _WHOLE)
-        if {type(since), type(until)} - {int, float} or not 0 <= until < since <= 1:
+        if (told := Span.told(self.card.recipe)) is None:
             raise self._damaged("its recipe does not say where it acts")
-        return Span(float(since), float(until))
+        return told
 
     def adapter(self, backbone: Backbone) -> Adapter:
         """What puts the tensors into the network. Checks all on the way: no wrong file does half of its work.

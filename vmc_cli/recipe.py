@@ -81,6 +81,14 @@ class Span:
         """Whether the share ``left`` is in it; until 0 means to the end, and that included."""
         return left <= self.since and (left > self.until or not self.until)
 
+    @classmethod
+    def told(cls, recipe: Mapping[str, Any]) -> Span | None:
+        """That of the recipe in a card, all along in those too old to tell; None if it cannot be one."""
+        since, until = recipe.get("acts_from", cls.since), recipe.get("acts_until", cls.until)
+        if {type(since), type(until)} - {int, float} or not 0 <= until < since <= 1:
+            return None
+        return cls(float(since), float(until))
+
 
 ALL_ALONG = Span()
 

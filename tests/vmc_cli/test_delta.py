@@ -173,6 +173,7 @@ def test_where_a_motion_does_not_act_the_network_is_bit_for_bit_its_own(tiny_bac
             assert fingerprint(tiny_backbone.network) != before
         with acts(1.01 - inside):
             assert fingerprint(tiny_backbone.network) == before
+        assert (fingerprint(tiny_backbone.network) != before) is ("until" in shares)  # as at the start
 
 
 @pytest.mark.parametrize("share", [1.0, -0.1, float("nan"), "0.5", True, None])
