@@ -124,13 +124,6 @@ def bench_methods(session: nox.Session) -> None:
     session.run("python", "tests/benchmarks/methods.py", *session.posargs)
 
 
-@nox.session
-def pictures(session: nox.Session) -> None:
-    """Make a sheet of pictures for each thing that can be learned; arguments go to the benchmark."""
-    installed(session)
-    session.run("python", "tests/benchmarks/pictures.py", *session.posargs)
-
-
 @nox.session(name="bench-words")
 def bench_words(session: nox.Session) -> None:
     """Judge what the embedded model makes of words alone; arguments go to the benchmark."""

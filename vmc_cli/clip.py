@@ -50,6 +50,17 @@ class Clip:
         """The same clip, last frame first."""
         return Clip(np.ascontiguousarray(self.frames[::-1]), self.fps)
 
+    def small(self, side: int) -> Clip:
+        """The same with at most ``side`` pixels a side."""
+        from PIL import Image
+
+        height, width = self.frames.shape[1:3]
+        if (longest := max(height, width)) <= side:
+            return self
+        size = [max(1, round(each * side / longest)) for each in (width, height)]
+        frames = (Image.fromarray(frame).resize(size, Image.Resampling.BOX) for frame in self.frames)
+        return Clip(np.stack([np.asarray(frame) for frame in frames]), self.fps)
+
     def recoloured(self) -> list[Clip]:
         """The same motion in other colours: the channels in any order, and the negatives of all six."""
         orders = [np.ascontiguousarray(self.frames[..., list(order)]) for order in permutations(range(3))]

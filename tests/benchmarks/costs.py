@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from vmc_cli import adapters, backbones, costs, motions
+from vmc_cli import adapters, backbones, costs, motions, recipe_file
 from vmc_cli.backbones import Spec, placement
 from vmc_cli.device import generator
 from vmc_cli.losses import residual_cosine
@@ -25,7 +25,7 @@ GIB = 2**30
 def counted(spec: Spec) -> dict[str, Any]:
     """Of learning by the method vmc, and of generating, in bfloat16 on a GPU."""
     backbone = backbones.blueprint(spec, CUDA, torch.bfloat16)
-    recipe = RECIPES["vmc"].adjusted(spec.recipes.get("vmc", {}))
+    recipe = recipe_file.chosen("vmc", spec.recipes)
     learn = {level: costs.learning(backbone, recipe, level) for level in costs.LEARNING_LEVELS}
     generate = {level: costs.generating(backbone, level) for level in costs.LEVELS}
     return {

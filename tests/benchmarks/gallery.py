@@ -10,13 +10,13 @@ import os
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import learned
 import suite
 
-from registry.store import Store
 from vmc_cli import clip
 from vmc_cli.backbones.sprites import world
 from vmc_cli.clip import Clip
@@ -164,12 +164,19 @@ def words_of(folder: Path, command: str) -> list[str]:
     return found
 
 
-def picture(folder: Path, label: str, shown: Shown, target: Path) -> None:
-    """Learn what is not learned yet, make, and write ``target``."""
-    store = Store(folder / "home" / "motions")
-    for name, command in shown.learn:
-        if not store.path(name).exists():
-            run(folder, f"{command} --name {name}")
+def learning(labels: Iterable[str]) -> dict[str, list[str]]:
+    """The commands that store what each picture needs and none before it has stored."""
+    found, there = {}, set[str]()
+    for label in labels:
+        new = [(name, command) for name, command in SHOWN[label].learn if name not in there]
+        found[label] = [f"{command} --name {name}" for name, command in new]
+        there.update(name for name, _ in new)
+    return found
+
+
+def picture(folder: Path, label: str, target: Path) -> None:
+    """Make what a picture shows, and write ``target``."""
+    shown = SHOWN[label]
     rows = [(read(folder / shown.clip), shown.clip)] if shown.clip else []
     for number, command in enumerate(shown.make):
         out = folder / "made" / f"{label}-{number}"
@@ -191,11 +198,12 @@ def page() -> str:
     """All pictures with their commands, as Markdown."""
     parts = [
         "# What it does, in pictures",
-        "All with the embedded model, made by `nox -s gallery`. A first row is what was learned from.",
+        "All with the embedded model, made by `nox -s gallery` from top to bottom. "
+        "Its clips are in `out/gallery`; a first row is what was learned from.",
     ]
+    learned_for = learning(SHOWN)
     for label, shown in SHOWN.items():
-        commands = [f"vmc {command} --name {name}" for name, command in shown.learn]
-        commands += [f"vmc {command}" for command in shown.make]
+        commands = [f"vmc {command}" for command in (*learned_for[label], *shown.make)]
         parts += [
             f"## {shown.title}",
             "```\n" + "\n".join(commands) + "\n```",
@@ -217,8 +225,10 @@ def main() -> None:
     work = asked.work.resolve()
     draw(work)
     asked.out.mkdir(parents=True, exist_ok=True)
-    for label in asked.only:
-        picture(work, label, SHOWN[label], asked.out / f"{label}.png")
+    for label, commands in learning(asked.only).items():
+        for command in commands:
+            run(work, f"{command} --replace")
+        picture(work, label, asked.out / f"{label}.png")
     (asked.out / "README.md").write_text(page(), encoding="utf-8")
 
 

@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from unittest.mock import patch
 
 from suite import MOTIONS, Row
@@ -22,7 +23,8 @@ from vmc_cli.recipe import Recipe
 from vmc_cli.tokens import WORDS, Token
 
 SUBJECT = "X*"
-"""What a learned subject is called in prompts."""
+CALLED = f"{SUBJECT} panda"
+"""What a learned subject is called in prompts: beside a noun that the model knows."""
 
 PICTURES = 6  # of a subject, each in another place
 
@@ -39,13 +41,12 @@ def motion(backbone: Backbone, store: Store, name: str, row: Row) -> Delta:
             others=others(row.others),
             token=Token(row.token, WORDS[0]) if row.token else None,
         )
-        prompt = f"a thing is {row.doing(MOTIONS[name])}" if row.token else MOTIONS[name].prompt
         with flipped(recipe.loss) if row.broken == "flipped" else nullcontext():
             return motions.learn(
                 backbone,
                 footage,
                 name=label,
-                prompt=prompt,
+                prompt=prompt(name, row),
                 recipe=recipe,
                 seed=0,
                 keep_prompt=row.keep_prompt,
@@ -54,31 +55,42 @@ def motion(backbone: Backbone, store: Store, name: str, row: Row) -> Delta:
     return _kept(backbone, store, told(backbone, name, row), learn)
 
 
+def prompt(name: str, row: Row) -> str:
+    """What ``row`` is told of a motion's clips."""
+    return f"a thing is {row.doing(MOTIONS[name])}" if row.token else MOTIONS[name].prompt
+
+
 def told(backbone: Backbone, name: str, row: Row) -> list[object]:
     """All that decides what ``row`` learns of a motion, ready for JSON."""
-    recipe = recipe_of(backbone, row).to_card()
+    wrong = row.broken == "wrong clip"
     return [
-        name,
-        recipe,
+        prompt(name, row),
+        recipe_of(backbone, row).to_card(),
         row.keep_prompt,
-        row.clips,
         row.token,
-        row.broken,
+        row.broken == "flipped",
+        _frames(name, row.clips, backward=row.backward, wrong=wrong),
         row.others,
-        row.backward,
     ]
+
+
+@cache
+def _frames(name: str, count: int, *, backward: bool, wrong: bool) -> str:
+    """Tells clips from others."""
+    clips = shown_for(name, Row(clips=count, backward=backward, broken="wrong clip" if wrong else None))
+    return hashlib.sha256(b"".join(clip.frames.tobytes() for clip in clips)).hexdigest()
 
 
 def recipe_of(backbone: Backbone, row: Row) -> Recipe:
     """How ``row`` learns a motion."""
-    changes = dict(row.recipe)
+    changes, preferred = dict(row.recipe), {} if row.published else backbone.spec.recipes
     like, kind = changes.pop("like", "vmc"), changes.pop("kind", None)
-    return recipe_file.chosen(like, backbone.spec.recipes, kind).adjusted(changes)
+    return recipe_file.chosen(like, preferred, kind).adjusted(changes)
 
 
 def subject(backbone: Backbone, store: Store, name: str) -> Delta:
     """The sprite called ``name``, which the model never saw, learned from pictures; as `motion`."""
-    recipe = subject_recipe(backbone)
+    recipe, called = subject_recipe(backbone), f"a {CALLED}"
 
     def learn(label: str) -> Delta:
         footage = motions.Footage.of(
@@ -88,10 +100,10 @@ def subject(backbone: Backbone, store: Store, name: str) -> Delta:
             token=Token(SUBJECT, WORDS[1]),
         )
         return motions.learn(
-            backbone, footage, name=label, prompt=f"a {SUBJECT}", recipe=recipe, seed=0, keep_prompt=True
+            backbone, footage, name=label, prompt=called, recipe=recipe, seed=0, keep_prompt=True
         )
 
-    return _kept(backbone, store, [name, recipe.to_card()], learn)
+    return _kept(backbone, store, [name, called, recipe.to_card()], learn)
 
 
 def subject_recipe(backbone: Backbone) -> Recipe:

@@ -2,14 +2,15 @@
 
 For every row of the table, each motion is learned from a clip of a sprite that the model never saw, then
 other sprites are asked for in other places. Told of each video: the mean cosine between its displacements
-from frame to frame and the clip's, whether it shows the right sprite and the right place, whether the
-clip's own sprite is what it shows, and whether it shows its sprite twice. Videos that were measured are not
-made again: a stopped run goes on.
+from frame to frame and the clip's, whether it shows the right sprite and the right place, whether a learned
+clip's own sprite is to be seen, whether it shows its sprite twice, and whether that swells and turns as it
+does in the clip. Videos that were made are not made again: a stopped run goes on.
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import statistics
 import time
@@ -18,6 +19,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import judging
 import learned
 import numpy as np
 from suite import MOTIONS, ROWS, SUITE, UNSEEN, Row
@@ -27,80 +29,86 @@ from vmc_cli import backbones, clip, motions
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.backbones.sprites import world
 from vmc_cli.clip import Clip
-from vmc_cli.evaluation import oracle
+from vmc_cli.evaluation import oracle, tracks
 
 Result = dict[str, Any]
 
-DOUBLED = 0.25  # of the frames: a sprite that is seen twice in more of them has no way
-
 
 class Bench:
-    """Results and learned motions of one folder."""
+    """Results, learned motions and videos of one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "videos").mkdir(parents=True, exist_ok=True)
         self.backbone: Backbone = backbones.load(backbones.find("sprites"))
         self._store = Store(folder / "motions")
-        self._results = folder / f"results-{self.backbone.revision[:12]}.jsonl"
+        judge = learned.digest("".join(map(inspect.getsource, (judging, oracle, tracks))))
+        self._results = folder / f"results-{self.backbone.revision[:12]}-{judge}.jsonl"
 
     def results(self) -> dict[str, Result]:
-        """What has been measured, by what was asked."""
+        """What has been measured of the videos that are here, by what was asked."""
         if not self._results.exists():
             return {}
         lines = self._results.read_text(encoding="utf-8").splitlines()
-        return {result["asked"]: result for result in map(json.loads, lines)}
+        found = {result["asked"]: result for result in map(json.loads, lines)}
+        return {asked_for: result for asked_for, result in found.items() if self._path(asked_for).exists()}
 
     def measure(self, asked_for: str, row: Row, motion: str, target: tuple[str, str], seed: int) -> Result:
-        """Make one video, look at it, and keep what was seen under what was ``asked_for``, its `key`."""
-        asked, (subject, place) = MOTIONS[motion], target
+        """Make a video unless it is there, and keep what is seen in it under ``asked_for``, its `key`."""
+        if not self._path(asked_for).exists():
+            video = self._made(row, motion, target, seed)
+            clip.write(video, self._path(asked_for), metadata={}, replace=True)
+        result = {
+            "asked": asked_for,
+            **judging.seen(self.video(asked_for).frames, row, MOTIONS[motion], target),
+        }
+        with self._results.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(result) + "\n")
+        return result
+
+    def video(self, asked_for: str) -> Clip:
+        read = clip.read(self._path(asked_for), frames=world.FRAMES, height=world.SIZE, width=world.SIZE)
+        return Clip(read.frames, world.FPS)
+
+    def _path(self, asked_for: str) -> Path:
+        return self.folder / "videos" / f"{learned.digest(asked_for + self.backbone.revision)}.webp"
+
+    def _made(self, row: Row, motion: str, target: tuple[str, str], seed: int) -> Clip:
         deltas = (
             [(learned.motion(self.backbone, self._store, motion, row), row.strength)] if row.motion else []
         )
-        named, subject = subject, row.subject or subject
         if row.subject:
-            named = learned.SUBJECT
             deltas.append((learned.subject(self.backbone, self._store, row.subject), 1.0))
-        began = time.monotonic()
-        video = motions.generate(
+        return motions.generate(
             self.backbone,
-            f"{world.indefinite(named)} is {row.doing(asked)} {world.PLACES[place][0]}",
+            prompt(row, motion, target),
             deltas=deltas,
             noise=row.noise if row.motion else None,
             course=replace(self.backbone.spec.course, **row.course),
             seed=seed,
         )
-        seconds = time.monotonic() - began
-        seen = oracle.subject(video.frames)
-        way = [(each.x, each.y) for each in oracle.track(video.frames, subject)]
-        result = {
-            "asked": asked_for,
-            "cosine": round(oracle.displacement_cosine(row.way(asked), way), 4),
-            "subject": seen == subject,
-            "place": oracle.place(video.frames) == place,
-            "leak": seen == asked.subject,
-            "doubled": oracle.doubled(video.frames, subject) > DOUBLED,
-            "seen": seen,
-            "seconds": round(seconds, 1),
-        }
-        clip.write(video, self.video(result["asked"]), metadata={}, replace=True)
-        with self._results.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(result) + "\n")
-        return result
 
-    def video(self, asked: str) -> Path:
-        folder = self.folder / "videos"
-        folder.mkdir(exist_ok=True)
-        return folder / f"{learned.digest(asked + self.backbone.revision)}.webp"
+
+def prompt(row: Row, motion: str, target: tuple[str, str]) -> str:
+    """What is asked for."""
+    subject, place = target
+    called = learned.CALLED if row.subject else subject
+    return f"{world.indefinite(called)} is {row.doing(MOTIONS[motion])} {world.PLACES[place][0]}"
 
 
 def key(backbone: Backbone, row: Row, motion: str, target: tuple[str, str], seed: int) -> str:
-    """What was asked of one video. All that the row's name stands for now is a part of it."""
-    course = asdict(replace(backbone.spec.course, **row.course))
-    taught = [learned.told(backbone, motion, row) if row.motion else None]
+    """What was asked of one video: all that decides it, whatever the row is called."""
+    decided: list[object] = [
+        prompt(row, motion, target),
+        asdict(replace(backbone.spec.course, **row.course)),
+        row.strength,
+    ]
+    if row.motion:
+        recipe = learned.recipe_of(backbone, row)
+        decided += [learned.told(backbone, motion, row), row.noise or recipe.noise]
     if row.subject:
-        taught.append(learned.subject_recipe(backbone).to_card())
-    return json.dumps([repr((row, course, *taught)), motion, *target, seed])
+        decided.append(learned.subject_recipe(backbone).to_card())
+    return json.dumps([learned.digest(json.dumps(decided)), motion, *target, seed])
 
 
 def expected(backbone: Backbone, todo: Sequence[tuple[Row, str]]) -> float:
@@ -124,22 +132,19 @@ def expected(backbone: Backbone, todo: Sequence[tuple[Row, str]]) -> float:
 def table(results: Sequence[Result]) -> str:
     """A row of Markdown for each row that was measured; the cosine's quartiles are its spread."""
     lines = [
-        "| row | cosine (quartiles) | share >= 0.8 | subject | place | leak | doubled | all right | videos |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| row | cosine (quartiles) | share >= 0.8 | {' | '.join(judging.SEEN)} | all right | videos |",
+        "|---" * (5 + len(judging.SEEN)) + "|",
     ]
     for row in dict.fromkeys(result["row"] for result in results):
         mine = [result for result in results if result["row"] == row]
         cosines = [result["cosine"] for result in mine]
         low, middle, high = np.quantile(cosines, [0.25, 0.5, 0.75])
-        right = [
-            r["cosine"] >= 0.8 and r["subject"] and r["place"] and not r["leak"] and not r["doubled"]
-            for r in mine
-        ]
+        right = [judging.right(result) for result in mine]
         shares = [
             statistics.fmean(share)
             for share in (
                 [cosine >= 0.8 for cosine in cosines],
-                *([result[name] for result in mine] for name in ("subject", "place", "leak", "doubled")),
+                *([result[name] for result in mine] for name in judging.SEEN),
                 right,
             )
         ]
@@ -168,11 +173,8 @@ def sheet(bench: Bench, row: str, results: Sequence[Result]) -> None:
     mine = sorted((r for r in results if r["row"] == row), key=lambda r: -r["cosine"])
     shown, labels = [], []
     for result in (mine[0], mine[len(mine) // 2], mine[-1]):
-        read = clip.read(
-            bench.video(result["asked"]), frames=world.FRAMES, height=world.SIZE, width=world.SIZE
-        )
         _, motion, subject, place, seed = json.loads(result["asked"])
-        shown += [MOTIONS[motion].clip(), Clip(read.frames, world.FPS)]
+        shown += [MOTIONS[motion].clip(), bench.video(result["asked"])]
         labels += [
             motion,
             f"{subject} in {place}, seed {seed}: {result['cosine']:.2f}, seen {result['seen']}",
@@ -182,7 +184,9 @@ def sheet(bench: Bench, row: str, results: Sequence[Result]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW")
+    parser.add_argument(
+        "--rows", "--methods", dest="rows", nargs="+", choices=list(ROWS), default=list(ROWS), metavar="ROW"
+    )
     parser.add_argument("--motions", nargs="+", choices=list(MOTIONS), default=list(SUITE), metavar="MOTION")
     parser.add_argument(
         "--unseen",

@@ -19,7 +19,7 @@ from diffusers import UNet3DConditionModel
 from suite import MOTIONS
 from torch import Tensor
 
-from vmc_cli import adapters, backbones
+from vmc_cli import adapters, backbones, recipe_file
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.losses import residual_cosine
 from vmc_cli.recipes import RECIPES
@@ -83,7 +83,7 @@ def main() -> None:
     noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0))
     noisy, target = backbone.noised(latents, noise, t), backbone.target(latents, noise, t)
     theirs = Published(backbone, noisy, target, embedding)
-    recipe = RECIPES["vmc"].adjusted(backbone.spec.recipes.get("vmc", {}))
+    recipe = recipe_file.chosen("vmc", backbone.spec.recipes)
     sites, weight = backbone.sites_for(recipe.trains), backbone.schedule.weight(t)
 
     @torch.no_grad()

@@ -29,6 +29,14 @@ def test_a_pattern_stands_for_all_clips_of_a_motion_and_for_nothing_else(drawn: 
     assert words == ["learn", *clips, "--token", "V*", "--prompt", "doing the V*"]
 
 
+def test_every_motion_that_a_picture_needs_is_learned_once_and_before_it() -> None:
+    there: list[str] = []
+    for label, commands in gallery.learning(gallery.SHOWN).items():
+        there += [command.rpartition(" --name ")[2] for command in commands]
+        assert {name for name, _ in gallery.SHOWN[label].learn} <= set(there)
+    assert len(there) == len(set(there))
+
+
 def test_the_page_in_docs_is_that_of_the_script_and_has_all_its_pictures() -> None:
     assert (DOCS / "README.md").read_text(encoding="utf-8") == gallery.page()
     for label in gallery.SHOWN:

@@ -98,6 +98,16 @@ def test_a_sheet_shows_a_clip_a_row(tmp_path: Path) -> None:
         clip.sheet([made], path)
 
 
+def test_a_small_clip_is_the_mean_of_its_pixels_and_one_that_is_small_is_itself() -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (2, 128, 256, 3), dtype=np.uint8)
+    large = Clip(pixels, 8.0)
+    small = large.small(64)
+    assert small.frames.shape == (2, 32, 64, 3)
+    blocks = pixels.astype(float).reshape(2, 32, 4, 64, 4, 3).mean((2, 4))
+    assert np.abs(small.frames - blocks).max() <= 1
+    assert large.small(256) is large
+
+
 def test_a_recoloured_clip_is_the_same_in_each_order_of_the_channels_and_as_their_negatives():
     shown = drawn(3, 16, 24)
     others = shown.recoloured()

@@ -215,6 +215,12 @@ def _vocabulary(spec: Spec) -> dict[str, list[str]]:
         return {}
     from vmc_cli.backbones.sprites import world
 
-    kinds = {"subjects": world.SUBJECTS, "places": world.PLACES, "styles": world.STYLES}
-    motions = [*world.VERBS, *(words[0] for words in world.MOTIONS.values()), *world.VAGUE]
-    return {**{kind: list(words) for kind, words in kinds.items()}, "motions": motions}
+    said = {
+        "subjects": ((name, *others) for name, (_, *others) in world.SUBJECTS.items()),
+        "sizes": world.SIZES.values(),
+        "motions": (world.VERBS, *world.MOTIONS.values(), world.VAGUE),
+        "speeds": world.SPEEDS.values(),
+        "places": ((name, *phrases) for name, phrases in world.PLACES.items()),
+        "styles": world.STYLES.values(),
+    }
+    return {kind: [word for words in each for word in words if word] for kind, each in said.items()}

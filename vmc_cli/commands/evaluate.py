@@ -164,8 +164,9 @@ def _fields(facts: dict[str, Any]) -> list[tuple[str, object]]:
     seen = facts["oracle"]
     if seen:
         again = f", twice in {seen['doubled']:.0%} of the frames" if seen["doubled"] else ""
-        shown.append(("seen", f"{seen['subject']} in {seen['place']}{again}"))
-        shown.append(("displacement cosine", f"{seen['displacement_cosine']:.3f}"))
+        shown.append(("seen", f"{' and '.join(seen['sprites']) or 'nobody'} in {seen['place']}{again}"))
+        cosine = reasons.get("displacement_cosine") or f"{seen['displacement_cosine']:.3f}"
+        shown.append(("displacement cosine", cosine))
         shown.append(("a learned clip's own sprite", "leaks" if seen["leak"] else "is gone"))
     return shown
 

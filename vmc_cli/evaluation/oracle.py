@@ -11,6 +11,7 @@ is found by its colours, cell by cell; cells that fit worst do not count: a spri
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,7 @@ from torch import Tensor
 from vmc_cli.backbones.sprites.drawing import glyphs
 from vmc_cli.backbones.sprites.places import paint
 from vmc_cli.backbones.sprites.world import PLACES, SIZE, STRANGERS, SUBJECTS
+from vmc_cli.evaluation import tracks
 
 NAMES = [*SUBJECTS, *STRANGERS]
 DIAMETERS = (11, 13, 15, 17, 20, 23, 26, 29, 33, 37, 42)  # pixels, steps of about an eighth
@@ -34,6 +36,9 @@ _CANDIDATES = 12  # sprites that are looked at closely
 _PEAKS = 3  # spots of each
 _APART = 0.8  # diameters between a sprite and a second one
 _SECOND = 0.3  # of the evidence for the first: rendered second ones have 0.9, what is none has less than 0
+_SOMEBODY = 0.4  # share: what the model draws has 0.47 and more, what a place is taken for mostly below 0.3
+_REST = 0.012  # frame widths a step: a sprite that stands is seen up to half a pixel aside, both ways
+_UPRIGHT = 1.25  # times the evidence for another angle is needed to believe it
 _CLEAR = 0.7  # of the best share: a sprite that is seen upright so well has the size that it is seen in
 
 
@@ -112,7 +117,24 @@ def as_tensor(frames: np.ndarray) -> Tensor:
 
 def track(frames: np.ndarray, name: str) -> list[Sighting]:
     """Where the sprite `name` is in every frame, if it is there: where it explains most."""
-    return [seen for _, seen in _sightings(as_tensor(frames), name)]
+    return _way(_sightings(as_tensor(frames), name))
+
+
+def cast(frames: np.ndarray, names: Sequence[str] = NAMES) -> dict[str, list[Sighting]]:
+    """Which of the sprites the video shows, and their ways, the one that explains most first.
+
+    The others stand apart from those before them. Of a sprite that is seen twice this tells one; in a mere
+    place nobody is seen.
+    """
+    video, found, most = as_tensor(frames), dict[str, list[Sighting]](), 0.0
+    likely = {name: score for name, score in scores(frames, names).items() if score > 0}
+    for name in sorted(likely, key=lambda each: -likely[each]):
+        sightings = _sightings(video, name, list(found.values()))
+        explained = statistics.median(each for each, _ in sightings)
+        share = statistics.median(seen.share for _, seen in sightings)
+        if share > _SOMEBODY and explained > _SECOND * most:
+            found[name], most = _way(sightings), max(most, explained)
+    return found
 
 
 def doubled(frames: np.ndarray, name: str) -> float:
@@ -120,16 +142,12 @@ def doubled(frames: np.ndarray, name: str) -> float:
 
     A way through such frames may jump from one to the other, and tells nothing.
     """
-    video, row = as_tensor(frames), NAMES.index(name)
-    line = (torch.arange(SIZE) + 0.5) / SIZE
-    twice = 0
-    for frame, (explained, first) in zip(video, _sightings(video, name), strict=True):
-        diameter = min(DIAMETERS, key=lambda each: abs(each - first.diameter * SIZE))
-        found = evidence(frame[None], _one(row, diameter))[0, 0]
-        beside = (line - first.x) ** 2 + (line[:, None] - first.y) ** 2 >= (_APART * first.diameter) ** 2
-        spot = divmod(int(found.masked_fill(~beside, -math.inf).argmax()), SIZE)
-        twice += _closely(frame, row, diameter, *spot)[0] > _SECOND * explained
-    return twice / len(video)
+    video = as_tensor(frames)
+    first = _sightings(video, name)
+    second = _sightings(video, name, [_way(first)])
+    return statistics.fmean(
+        again > _SECOND * once for (once, _), (again, _) in zip(first, second, strict=True)
+    )
 
 
 def turned(frames: np.ndarray, name: str, way: Sequence[Sighting]) -> float:
@@ -148,7 +166,7 @@ def turned(frames: np.ndarray, name: str, way: Sequence[Sighting]) -> float:
         for turn, angle in enumerate(angles):
             sprite = _cut(_turned(glyph, angle), diameter)
             found[turn, alike] = evidence(video[alike], sprite).flatten(1).amax(1)
-    if found.amax(0).sum() < 1.25 * found[0].sum():
+    if found.amax(0).sum() < _UPRIGHT * found[0].sum():
         return 0.0
     upright = np.unwrap(np.array(angles)[found.argmax(0).numpy()])
     return float(upright[-1] - upright[0])
@@ -175,30 +193,61 @@ def scores(frames: np.ndarray, names: Sequence[str] = NAMES) -> dict[str, float]
 
 
 def subject(frames: np.ndarray, names: Sequence[str] = NAMES) -> str:
-    """The sprite that explains most of the video."""
+    """The sprite that explains most of the video, even if none is there."""
     found = scores(frames, names)
     return max(found, key=found.__getitem__)
 
 
-def _sightings(video: Tensor, name: str) -> list[tuple[float, Sighting]]:
-    """The evidence for the sprite, and where it is, in every frame of (F, 3, SIZE, SIZE)."""
+def _sightings(
+    video: Tensor, name: str, others: Sequence[Sequence[Sighting]] = ()
+) -> list[tuple[float, Sighting]]:
+    """The evidence for the sprite, and where it is apart from ``others``, in (F, 3, SIZE, SIZE) frames."""
     row = NAMES.index(name)
+    glyph = glyphs()[row : row + 1]
     levels = [evidence(video, _one(row, diameter))[:, 0] for diameter in DIAMETERS]
+    hidden = [_taken([way[index] for way in others]) for index in range(len(video))]
     found = []
     for index, frame in enumerate(video):
-        peaks = [level[index].flatten().max(0) for level in levels]
+        peaks = [level[index].masked_fill(hidden[index], -math.inf).flatten().max(0) for level in levels]
         likely = sorted(range(len(peaks)), key=lambda i: -float(peaks[i].values))[:_PEAKS]
         spots = [(DIAMETERS[i], *divmod(int(peaks[i].indices), SIZE)) for i in likely]
-        found.append(max((_closely(frame, row, *spot) for spot in spots), key=lambda each: each[0]))
+        found.append(max((_closely(frame, glyph, *spot) for spot in spots), key=lambda each: each[0]))
+    _, clearest = max(found, key=lambda each: each[1].share)
+    for index, (explained, seen) in enumerate(found):
+        if seen.share < _CLEAR * clearest.share:
+            turned = _at_an_angle(video[index], glyph, round(clearest.diameter * SIZE), hidden[index])
+            if turned[0] > _UPRIGHT * explained:
+                found[index] = turned
     return found
 
 
-def _closely(frame: Tensor, row: int, diameter: int, y: int, x: int) -> tuple[float, Sighting]:
-    """The best of what is near a spot: the evidence, and the sighting."""
+def _at_an_angle(frame: Tensor, glyph: Tensor, diameter: int, hidden: Tensor) -> tuple[float, Sighting]:
+    """As `_closely`, at whatever angle explains most, anywhere but where it is ``hidden``."""
+    angles = [_turned(glyph, 2 * math.pi * i / TURNS) for i in range(TURNS)]
+    found = evidence(frame[None], _cut(torch.cat(angles), diameter))[0].masked_fill(hidden, -math.inf)
+    angle, spot = divmod(int(found.argmax()), SIZE * SIZE)
+    return _closely(frame, angles[angle], diameter, *divmod(spot, SIZE))
+
+
+def _taken(others: Sequence[Sighting]) -> Tensor:
+    """Where no further sprite stands, (SIZE, SIZE): too close to ``others``."""
+    line = (torch.arange(SIZE) + 0.5) / SIZE
+    taken = torch.zeros(SIZE, SIZE, dtype=torch.bool)
+    for seen in others:
+        taken |= (line - seen.x) ** 2 + (line[:, None] - seen.y) ** 2 < (_APART * seen.diameter) ** 2
+    return taken
+
+
+def _way(sightings: Sequence[tuple[float, Sighting]]) -> list[Sighting]:
+    return [seen for _, seen in sightings]
+
+
+def _closely(frame: Tensor, glyph: Tensor, diameter: int, y: int, x: int) -> tuple[float, Sighting]:
+    """The best of what is near a spot, of the sprite (1, 4, k, k): the evidence, and the sighting."""
     best = (-math.inf, Sighting(0.5, 0.5, 0.0, 0.0))
     padded = F.pad(frame[None], (_REACH,) * 4, mode="replicate")[0]
     for size in sorted({round(diameter * scale) for scale in (0.94, 1.0, 1.06)}):
-        colour, opacity, disc = _cut(glyphs()[row : row + 1], size)
+        colour, opacity, disc = _cut(glyph, size)
         side = disc.shape[-1]
         top, left = (_REACH + middle - side // 2 - 1 for middle in (y, x))
         patches = (
@@ -245,10 +294,9 @@ def place(frames: np.ndarray) -> str:
 
 
 def displacement_cosine(way: Sequence[tuple[float, float]], other: Sequence[tuple[float, float]]) -> float:
-    """Mean cosine between the steps of two ways (x, y); steps where either rests do not count."""
-    first, second = np.diff(np.asarray(way), axis=0), np.diff(np.asarray(other), axis=0)
-    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    moving = lengths > 1e-9
-    if not moving.any():
-        return 0.0
-    return float(((first * second).sum(1)[moving] / lengths[moving]).mean())
+    """Mean cosine between the steps of two ways (x, y), from -1 to 1; where one of them rests it is 0.
+
+    Steps in which both rest do not count.
+    """
+    first, second = (tracks.directions(np.asarray(each)[None], _REST) for each in (way, other))
+    return float(tracks.agreement(first, second)[0, 0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from vmc_cli import prompts
+from vmc_cli.backbones.sprites import world
 from vmc_cli.clip import Clip
 from vmc_cli.evaluation import likeness, oracle, tracks
 from vmc_cli.evaluation.likeness import Likeness
@@ -44,6 +46,7 @@ class Report:
 class Comparison:
     """The clips that were ``learned``, looked at once, for videos of equally many frames to be compared with.
 
+    Larger videos are made as small for it as the clips are, so that both are seen equally sharp.
     Copies are found by the features of ``encoder``, or else by those of ``model``.
     """
 
@@ -57,6 +60,7 @@ class Comparison:
     ) -> None:
         self._model = model
         self._finder = encoder or model
+        self._side = max(max(clip.frames.shape[1:3]) for clip in learned)
         self._tracks = [tracks.follow(clip.frames) for clip in learned]
         self._learned = [self._finder.pictures(clip.frames) for clip in learned] if self._finder else []
         self._subjects = [oracle.subject(clip.frames) for clip in learned] if of_sprites else []
@@ -68,7 +72,8 @@ class Comparison:
     def measured(self, video: Clip, prompt: str | None) -> Report:
         """Compare ``video`` with what was learned, and with its ``prompt``."""
         reasons: dict[str, str] = {}
-        fidelities = self._fidelities(video, reasons)
+        small = video.small(self._side)
+        fidelities = self._fidelities(small, reasons)
         counted = [each for each in fidelities if each is not None]
         if not self._subjects:
             reasons["oracle"] = "only for motions of the embedded model"
@@ -76,8 +81,8 @@ class Comparison:
         return Report(
             motion_fidelity=sum(counted) / max(1, len(counted)),
             motion_fidelities=fidelities,
-            copy_score=self._copying(video, pictures, reasons),
-            oracle=self._seen(video) if self._subjects else None,
+            copy_score=self._copying(small, pictures if small is video else None, reasons),
+            oracle=self._seen(video, prompt, reasons) if self._subjects else None,
             reasons=reasons,
             **self._likeness(pictures, prompt, reasons),
         )
@@ -116,25 +121,39 @@ class Comparison:
         if self._finder is None:
             reasons["copy_score"] = NEEDS_CLIP
             return None
-        seen = pictures if self._finder is self._model else self._finder.pictures(video.frames)
+        shared = pictures if self._finder is self._model else None
+        seen = self._finder.pictures(video.frames) if shared is None else shared
         return max(likeness.copying(seen, each) for each in self._learned)
 
-    def _seen(self, video: Clip) -> dict[str, Any]:
-        """The sprite and the place that the video shows, its way, and how that compares with the clips'."""
-        subject = oracle.subject(video.frames)
-        way = oracle.track(video.frames, subject)
-        path = _path(way)
-        cosines = [oracle.displacement_cosine(each, path) for each in self._paths]
+    def _seen(self, video: Clip, prompt: str | None, reasons: dict[str, str]) -> dict[str, Any]:
+        """The sprites and the place of the video; how the way of the clearest one compares with the clips'.
+
+        A clip's own sprite leaks where it is seen although the prompt does not ask for it.
+        """
+        cast = oracle.cast(video.frames)
+        seen = {
+            "place": oracle.place(video.frames),
+            "sprites": {
+                name: {
+                    "path": [[round(x, 4), round(y, 4)] for x, y in _path(way)],
+                    "diameters": [round(each.diameter, 4) for each in way],
+                    "share": round(statistics.median(each.share for each in way), 3),
+                }
+                for name, way in cast.items()
+            },
+            "clip_subjects": self._subjects,
+            "leak": any(name in cast and not world.says(prompt or "", name) for name in self._subjects),
+        }
+        if not cast:
+            reasons["displacement_cosine"] = "no sprite is seen"
+            return {"subject": None, "doubled": None, "displacement_cosine": None, **seen}
+        subject, way = next(iter(cast.items()))
+        cosines = [oracle.displacement_cosine(each, _path(way)) for each in self._paths]
         return {
             "subject": subject,
-            "place": oracle.place(video.frames),
-            "path": [[round(x, 4), round(y, 4)] for x, y in path],
-            "diameters": [round(each.diameter, 4) for each in way],
             "doubled": oracle.doubled(video.frames, subject),
-            "share": round(min(each.share for each in way), 3),
-            "clip_subjects": self._subjects,
-            "displacement_cosine": round(sum(cosines) / len(cosines), 4),
-            "leak": subject in self._subjects,
+            "displacement_cosine": round(statistics.fmean(cosines), 4),
+            **seen,
         }
 
 

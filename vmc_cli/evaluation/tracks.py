@@ -20,8 +20,8 @@ WINDOW = 15  # pixels
 REACH = 0.4  # of the longer side: how far from one frame to the next a lost point is looked for
 ALIKE, SUPPORT = 0.8, 0.1  # an agreement, and the share of all moving tracks that must agree with one
 LOST = 1.0  # pixels of the video between a point and where following it back in time leads
-REST = 0.006  # of the longer side a frame: less is jitter
 MOVING = 0.02  # of the longer side: a point that never gets further from its start stands still
+REST = 2 * MOVING  # of the longer side: steps that would not make this in a whole clip are jitter
 
 
 def follow(frames: Frames) -> Tracks:
@@ -102,7 +102,7 @@ def moving(tracks: Tracks) -> Tracks:
     reach = np.linalg.norm(tracks - tracks[:, :1], axis=-1).max(axis=1, initial=0)
     found = tracks[reach > MOVING]
     steps = _steps(found)
-    support = (_agreement(steps, steps) > ALIKE).sum(axis=1) - 1
+    support = (agreement(steps, steps) > ALIKE).sum(axis=1) - 1
     return found[support >= max(2, SUPPORT * len(found))]
 
 
@@ -117,21 +117,28 @@ def fidelity(learned: Tracks, made: Tracks) -> float:
     first, second = moving(learned), moving(made)
     if not len(first) or not len(second):
         return 0.0
-    agreement = _agreement(_steps(first), _steps(second))
-    return float((agreement.max(axis=1).mean() + agreement.max(axis=0).mean()) / 2)
+    found = agreement(_steps(first), _steps(second))
+    return float((found.max(axis=1).mean() + found.max(axis=0).mean()) / 2)
 
 
 def _steps(tracks: Tracks) -> Tracks:
-    """Directions (P, F - 1, 2) of unit length; 0 where a point rests."""
+    return directions(tracks, REST / max(1, tracks.shape[1] - 1))
+
+
+def directions(tracks: Tracks, rest: float) -> Tracks:
+    """Steps (P, F - 1, 2) of unit length; 0 where a point goes no further than ``rest``."""
     steps = np.diff(tracks, axis=1)
     length = np.linalg.norm(steps, axis=-1, keepdims=True)
-    return np.where(length > REST, steps / np.maximum(length, REST), 0.0)
+    return np.where(length > rest, steps / np.maximum(length, rest), 0.0)
 
 
-def _agreement(first: Tracks, second: Tracks) -> NDArray[np.float64]:
-    """(P, Q): the mean cosine of the steps of each pair of tracks."""
+def agreement(first: Tracks, second: Tracks) -> NDArray[np.float64]:
+    """The mean cosine of the `directions` of each pair of tracks, (P, Q).
+
+    A step in which both rest does not count, one in which one of them rests counts 0.
+    """
     cosines = np.einsum("pfc,qfc->pq", first, second)
     goes, goes_too = first.any(axis=-1), second.any(axis=-1)
     counted = (goes[:, None] | goes_too[None]).sum(axis=-1)
-    agreement: NDArray[np.float64] = cosines / np.maximum(counted, 1)
-    return agreement
+    found: NDArray[np.float64] = cosines / np.maximum(counted, 1)
+    return found

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from registry.card import Source
@@ -78,7 +77,7 @@ class Footage:
         with _explained(backbone, "encode these pictures" if pictures else "encode this clip"):
             return cls(
                 latents=[_encoded(backbone, clip) for clip in clips],
-                preview=torch.cat([_small(clip) for clip in clips]),
+                preview=torch.cat([torch.from_numpy(clip.small(PREVIEW_SIDE).frames) for clip in clips]),
                 fps=clips[0].fps,
                 sources=tuple(sources),
                 digest=f"{_digest(np.ascontiguousarray(clip.frames) for clip in everything)} {captions}",
@@ -157,14 +156,6 @@ def _encoded(backbone: Backbone, clip: Clip) -> Tensor:
     if not latents.isfinite().all():
         raise Diverged("The clip left the finite numbers when it was encoded.", "Choose another backbone.")
     return latents
-
-
-def _small(clip: Clip) -> Tensor:
-    """The clip with at most `PREVIEW_SIDE` pixels a side, (F, h, w, 3) uint8."""
-    frames = torch.from_numpy(clip.frames).permute(0, 3, 1, 2).float()
-    scale = min(1.0, PREVIEW_SIDE / max(frames.shape[-2:]))
-    size = [max(1, round(side * scale)) for side in frames.shape[-2:]]
-    return F.interpolate(frames, size, mode="area").round().to(torch.uint8).permute(0, 2, 3, 1).contiguous()
 
 
 def _digest(arrays: Iterable[np.ndarray[Any, Any]]) -> str:

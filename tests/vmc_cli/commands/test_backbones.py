@@ -33,9 +33,11 @@ def test_each_row_is_told(name: str, run: Run) -> None:
 
 def test_a_small_world_tells_its_words(run: Run) -> None:
     words = parsed(run("backbones", "show", "sprites", "--json"))["vocabulary"]
-    assert "seagull" in words["subjects"]
-    assert "city" in words["places"]
-    assert "walking" in words["motions"]
+    assert {"seagull", "dove", "kitten"} <= set(words["subjects"])
+    assert {"city", "downtown", "under water"} <= set(words["places"])
+    assert {"walking", "spinning", "moving around"} <= set(words["motions"])
+    assert {"tiny", "huge"} <= set(words["sizes"])
+    assert {"slowly", "fast"} <= set(words["speeds"])
     assert "van gogh starry night" in words["styles"]
     assert "seagull" in run("backbones", "show", "sprites").stdout
 

@@ -22,6 +22,14 @@ def test_a_sprite_is_followed_to_within_two_pixels(name: str) -> None:
     assert np.abs(found - np.array(WAY)).max() * world.SIZE < 2
 
 
+@pytest.mark.parametrize("name", ["penguin", "airplane", "tiger"])
+def test_a_sprite_is_followed_while_it_turns(name: str) -> None:
+    angles = [0.8 * i for i in range(world.FRAMES)]
+    video = render(world.Scene("volcano", 4, (world.actor(name, WAY, 0.4, angles=angles),)))
+    found = np.array([(s.x, s.y) for s in oracle.track(video, name)])
+    assert np.abs(found - np.array(WAY)).max() * world.SIZE < 2
+
+
 @pytest.mark.parametrize("name", ["penguin", "ball", "airplane", "ladybug"])
 def test_a_sprite_is_told_from_all_others(name: str) -> None:
     video = render(world.Scene("forest", 2, (world.actor(name, WAY, 0.38),)))
@@ -29,9 +37,20 @@ def test_a_sprite_is_told_from_all_others(name: str) -> None:
     assert min(each.share for each in oracle.track(video, name)) > 0.5
 
 
-def test_where_no_sprite_is_none_explains_much() -> None:
-    video = render(world.Scene("sea", 3, ()))
-    assert max(each.share for each in oracle.track(video, "penguin")) < 0.3
+def test_where_no_sprite_is_nobody_is_told() -> None:
+    for place in ("sea", "forest", "sky"):
+        assert oracle.cast(render(world.Scene(place, 3, ()))) == {}
+
+
+def test_all_who_are_there_are_told_and_nobody_else() -> None:
+    ways = [[(x, 0.3 + 0.04 * i) for i in range(world.FRAMES)] for x in (0.25, 0.75)]
+    for names, place in ((("robot", "penguin"), "grass"), (("tiger", "teapot"), "forest")):
+        actors = tuple(world.actor(name, way, 0.36) for name, way in zip(names, ways, strict=True))
+        cast = oracle.cast(render(world.Scene(place, 5, actors)))
+        assert set(cast) == set(names)
+        for name, way in zip(names, ways, strict=True):
+            assert np.allclose([(seen.x, seen.y) for seen in cast[name]], way, atol=2 / world.SIZE)
+        assert set(oracle.cast(render(world.Scene(place, 5, actors[:1])))) == {names[0]}
 
 
 def test_every_place_is_recognised_behind_a_sprite() -> None:
@@ -47,6 +66,16 @@ def test_the_cosine_tells_a_way_from_its_reverse_and_from_rest() -> None:
     assert oracle.displacement_cosine(WAY, WAY) == pytest.approx(1)
     assert oracle.displacement_cosine(WAY, back) == pytest.approx(-1)
     assert oracle.displacement_cosine(WAY, [(0.5, 0.5)] * len(WAY)) == 0
+
+
+def test_rests_are_a_part_of_a_way() -> None:
+    stops = [(0.2 + 0.1 * step, 0.5) for step in (0, 1, 2, 2, 2, 3, 4, 4)]
+    trembling = [(x + 0.5 / world.SIZE * (i % 2), y) for i, (x, y) in enumerate(stops)]
+    steady = [(0.2 + 0.06 * i, 0.5) for i in range(8)]
+    assert oracle.displacement_cosine(stops, trembling) > 0.99
+    assert oracle.displacement_cosine(stops, steady) == pytest.approx(4 / 7)
+    late = [(0.5, 0.5)] * 7 + [(0.6, 0.5)]
+    assert oracle.displacement_cosine(steady, late) == pytest.approx(1 / 7)
 
 
 @pytest.mark.parametrize("turn", [-2.0, 1.2, 3.0])

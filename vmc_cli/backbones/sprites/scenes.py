@@ -11,6 +11,7 @@ from .world import (
     DIRECTIONS,
     MOTIONS,
     PLACES,
+    SIZES,
     SPEEDS,
     STYLES,
     SUBJECTS,
@@ -139,12 +140,9 @@ def words_for(subject: str, rng: random.Random) -> str:
 
 def _noun(subject: str, size: str, rng: random.Random) -> str:
     noun = words_for(subject, rng)
-    size = {
-        "small": rng.choice(("small ", "little ", "tiny ")),
-        "big": rng.choice(("big ", "large ", "huge ")),
-    }.get(size, "")
+    sizes = {kind: rng.choice(words) for kind, words in SIZES.items()}
     extra = rng.choice(UNSEEN) + " " if rng.random() < 0.12 else ""
-    return f"{extra}{size}{noun}"
+    return f"{extra}{sizes[size]} {noun}" if size in sizes else f"{extra}{noun}"
 
 
 def _article(phrase: str, rng: random.Random) -> str:

@@ -6,6 +6,7 @@ Lengths are in frame widths, (0, 0) the upper left corner and (1, 1) the lower r
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -143,6 +144,11 @@ SPEEDS: dict[str, tuple[str, ...]] = {
     "fast": ("quickly", "fast"),
 }
 
+SIZES: dict[str, tuple[str, ...]] = {
+    "small": ("small", "little", "tiny"),
+    "big": ("big", "large", "huge"),
+}
+
 STYLES: dict[str, tuple[str, ...]] = {
     "van gogh starry night": ("van gogh starry night", "van gogh", "starry night", "oil painting"),
     "pencil sketch": ("pencil sketch", "pencil drawing", "sketch"),
@@ -254,3 +260,9 @@ def plural(noun: str) -> str:
     if noun.endswith("y") and noun[-2] not in "aeiou":
         return noun[:-1] + "ies"
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh", "tch")) else "s")
+
+
+def says(prompt: str, subject: str) -> bool:
+    """Whether a prompt names the subject, by any word for it, one or several."""
+    words = {subject, *SUBJECTS.get(subject, ("",))[1:]}
+    return not {*words, *map(plural, words)}.isdisjoint(re.findall(r"\w+", prompt.lower()))
