@@ -12,7 +12,7 @@ from vmc_cli.course import Course
 from vmc_cli.errors import Diverged
 from vmc_cli.watching import Unwatched, Watcher
 
-SETTLED = 0.5
+SETTLED = 0.35
 """Of the noising: above it is decided what moves where, and fresh noise would undo a motion's own."""
 
 _FRESH = 0x5EED_0000  # changes a seed: what is drawn from the seed itself is the start noise
