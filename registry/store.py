@@ -23,12 +23,17 @@ SUFFIX = ".safetensors"
 
 @dataclass(frozen=True)
 class Entry:
-    """One file in the folder: its motion's card, or None and what the problem is. `size` in bytes."""
+    """One file in the folder: its motion's card, or None and what the problem is. `size` in bytes.
+
+    `hint` and `code` belong to the problem, as those of an error.
+    """
 
     name: str
     card: Card | None
     problem: str
     size: int
+    hint: str = ""
+    code: int = 0
 
 
 class Slot:
@@ -204,7 +209,7 @@ class Store:
         try:
             size = os.lstat(path).st_size
             if suffix != SUFFIX:
-                return Entry(file_name, None, f"it is not a {SUFFIX} file", size)
+                return Entry(file_name, None, f"it is not a {SUFFIX} file", size, code=Damaged.code)
             names.check(name)
             with header.opened(path) as file:
                 metadata, data_size = header.read_metadata(file)
@@ -214,9 +219,9 @@ class Store:
         except (FileNotFoundError, NotFound):
             return None
         except BadName as error:
-            return Entry(name, None, f"the file needs another name. {error.hint}", size)
+            return Entry(name, None, "the file needs another name", size, error.hint, error.code)
         except RegistryError as error:
-            return Entry(name, None, error.message, size)
+            return Entry(name, None, error.message, size, error.hint, error.code)
         return Entry(name, card, "", size)
 
 

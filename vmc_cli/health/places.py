@@ -20,7 +20,7 @@ from vmc_cli.health.finding import Finding
 LITTLE_SPACE = 1_000_000_000
 """Bytes: a motion of full weights and its checkpoints take as much."""
 
-_DAMAGED, _DISK = 4, 8
+_DISK = 8
 _ELSEWHERE = "VMC_HOME moves all that vmc keeps."
 
 
@@ -57,8 +57,8 @@ def motions() -> Iterator[Finding]:
     yield Finding("motions", f"{len(whole)}, {sized(size)}", facts={"count": len(whole), "bytes": size})
     for entry in entries:
         if not entry.card:
-            hint = f"Learn it again, or move the file out of {store.root}"
-            yield Finding(f"motion {entry.name}", problem=entry.problem, hint=hint, code=_DAMAGED)
+            hint = entry.hint or f"Learn it again, or move the file out of {store.root}"
+            yield Finding(f"motion {entry.name}", problem=entry.problem, hint=hint, code=entry.code)
 
 
 def runs() -> Iterator[Finding]:
