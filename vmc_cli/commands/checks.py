@@ -117,7 +117,16 @@ def noise(chosen: str | None) -> None:
 
 
 def worded(option: str, text: str) -> str:
-    """`text` without white space around it. Raises UsageError when nothing is left."""
+    """`text` without white space around it. Raises UsageError when nothing is left, and as `readable`."""
     if not text.strip():
         raise UsageError(f"The {option} is empty.", "Say in a few words what is seen, in quotation marks.")
-    return text.strip()
+    return readable(option, text.strip())
+
+
+def readable(option: str, text: str) -> str:
+    """`text`, which no model can read where its bytes were no UTF-8. Raises UsageError."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"The {option} {text!r} is not UTF-8.", "Let the terminal write UTF-8.") from None
+    return text

@@ -75,6 +75,7 @@ def command(
     the prompt and to the learned clips takes a CLIP model. All is measured on as many frames as the motion's
     model makes, spread over the video: VMC's key frames.
     """
+    checks.readable("prompt", prompt or "")
     checks.finite("--copy-threshold", copy_threshold)
     checks.sheet(sheet, force=force)
     checks.existing("file", videos)

@@ -68,6 +68,7 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
     learned on.
     """
     wanted = [checks.worded("prompt", each) for each in ([prompt] if isinstance(prompt, str) else prompt)]
+    checks.readable("negative prompt", wish.negative)
     checks.finite("--guidance", wish.guidance)
     checks.finite("--strength", wish.strength)
     checks.share("--eta", wish.eta)

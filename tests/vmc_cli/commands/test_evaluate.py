@@ -143,6 +143,7 @@ def test_a_sheet_shows_the_learned_clip_above_the_videos(
         (["cat.webp", "--motion", "nobody"], 5),
         (["nowhere.mp4", "--motion", "seagull_walk"], 5),
         (["cat.webp", "--motion", "seagull_walk", "--sheet", "a.jpg"], 2),
+        (["cat.webp", "--motion", "seagull_walk", "--prompt", "caf\udce9"], 2),
         (["cat.webp", "--motion", "seagull_walk", "--clip-model", "nowhere"], 5),
         (["cat.webp"], 2),
     ],

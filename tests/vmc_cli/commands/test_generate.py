@@ -135,6 +135,8 @@ def test_a_folder_takes_the_video_in(run: Run, tiny: str, here: Path) -> None:
     ("arguments", "rc", "said"),
     [
         (["  "], 2, "prompt is empty"),
+        (["caf\udce9"], 2, "not UTF-8"),
+        ([CITY, "--negative", "caf\udce9"], 2, "not UTF-8"),
         ([CITY, "--motion", "nobody"], 5, "nobody"),
         ([CITY, "--motion", "../up"], 2, "cannot be the name"),
         ([CITY, "--motion", "seagull_walk:much"], 2, "strength"),

@@ -49,6 +49,7 @@ def test_a_sheet_that_cannot_be_written_is_refused_before_learning(
     ("arguments", "rc", "said"),
     [
         (["clip", "--prompt", "  "], 2, "prompt is empty"),
+        (["clip", "--prompt", "caf\udce9"], 2, "not UTF-8"),
         (["clip", "--prompt", "日本"], 2, "--name"),
         (["clip", *SEAGULL, "--name", "../up"], 2, "cannot be the name"),
         (["clip", *SEAGULL, "--backbone", "nothing"], 2, "sprites"),

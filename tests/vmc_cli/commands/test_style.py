@@ -49,7 +49,8 @@ def test_what_can_go_wrong_goes_wrong_before_learning(
         ran = run(*arguments)
         assert ran.rc == rc, ran.stderr
         assert ran.stderr.count("\n") == 1
-    assert run("style", clip, " ", *prompt).rc == 2
+    for style in (" ", "caf\udce9"):
+        assert run("style", clip, style, *prompt).rc == 2
     ran = run("style", clip, STYLE, *prompt, "--noise", "invertd")
     assert (ran.rc, "invertd" in ran.stderr) == (2, True)
     assert store.entries() == []
