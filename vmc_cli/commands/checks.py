@@ -23,6 +23,12 @@ def existing(what: str, paths: Iterable[Path]) -> None:
             raise NotFoundError(f"There is no {what} {path}.", "Check the path; put quotes around it.")
 
 
+def clip_or_motion(text: str) -> None:
+    """Raise NotFoundError unless `text`, which is no motion's name, is the path of a clip."""
+    if not os.path.lexists(text):
+        raise NotFoundError(f"There is neither a motion nor a clip {text}.", "vmc list shows all motions.")
+
+
 def trimmed(text: str | None) -> tuple[float | None, float | None] | None:
     """FROM:TO in seconds, either may be missing. Raises UsageError."""
     if text is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,7 @@ import typer
 
 from vmc_cli import backbones, prompts, terminal
 from vmc_cli.commands import casting, checks, generating, generating_options, learning, options, planning
-from vmc_cli.errors import NotFoundError, UsageError
+from vmc_cli.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,7 @@ def command(
 def _to_learn(
     clip: str, prompt: str | None, name: str | None, backbone: str | None, wish: Wish
 ) -> planning.Plan:
-    if not os.path.lexists(clip):
-        raise NotFoundError(f"There is neither a motion nor a clip {clip}.", "vmc list shows all motions.")
+    checks.clip_or_motion(clip)
     if prompt is None:
         raise UsageError(f"What happens in {clip} is not said.", 'Add --prompt "a seagull is walking", say.')
     plan = planning.planned(
