@@ -14,7 +14,7 @@ from vmc_cli import progress
 from vmc_cli.errors import Stopped
 
 
-def _stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """A signal arrives while step number `steps` of learning runs."""
     step = progress.Progress.step
 
@@ -31,7 +31,7 @@ def test_an_interrupted_run_keeps_nothing_half_written_and_resumes_to_the_same_m
 ) -> None:
     arguments = ("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "5")
     with pytest.MonkeyPatch.context() as patch:
-        _stop_after(patch, 3)
+        stop_after(patch, 3)
         stopped = run(*arguments)
     assert stopped.rc == 130
     assert stopped.stdout == ""

@@ -10,6 +10,7 @@ import pytest
 from registry.store import Store
 from tests import specimens
 from tests.vmc_cli.commands.conftest import Run, parsed
+from tests.vmc_cli.commands.test_learn_interrupted import stop_after
 from vmc_cli import clip
 from vmc_cli.commands import learning
 
@@ -33,6 +34,21 @@ def test_a_clip_is_learned_first_and_kept(run: Run, tiny: str, clip: Path, store
     assert found["prompt"] == "a seagull is walking, van gogh starry night"
     assert [each["name"] for each in found["motions"]] == ["seagull_walk"]
     assert store.card("seagull_walk").prompt_used == "a seagull is walking"
+
+
+def test_interrupted_learning_goes_on_as_it_says(
+    *, run: Run, tiny: str, clip: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("style", clip, STYLE, "--prompt", "a seagull is walking", "--backbone", tiny, *FAST)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        stopped = run(*arguments)
+    assert stopped.rc == 130
+    assert stopped.stderr.endswith("The same command with --resume goes on from there.\n")
+    resumed = run(*arguments, "--resume")
+    assert resumed.rc == 0, resumed.stderr
+    assert "Learning: 1 step in" in resumed.stderr
+    assert store.card("seagull_walk").steps == 2
 
 
 def test_what_can_go_wrong_goes_wrong_before_learning(
@@ -68,6 +84,7 @@ def test_a_subject_of_another_model_is_refused_before_learning(
 
 
 def test_a_learned_motion_needs_no_prompt(run: Run, known: str) -> None:
-    ran = run("style", known, STYLE, "--prompt", "a cat")
-    assert ran.rc == 2
-    assert "Leave out" in ran.stderr
+    for more in (("--prompt", "a cat"), ("--name", "cat"), ("--resume",)):
+        ran = run("style", known, STYLE, *more)
+        assert ran.rc == 2
+        assert "Leave out" in ran.stderr
