@@ -209,6 +209,26 @@ def test_names_stay_apart_from_chosen_ones_and_twins_are_both_learned(
     }
 
 
+def test_what_counts_as_learned_is_never_replaced(each: Run, here: Path, store: Store) -> None:
+    for step, name in enumerate(("one", "two", "three"), start=2):
+        draw(here / name, step=step)
+    write(here, *(f"{name},a dog is running" for name in ("one", "two", "three")))
+    assert each("two").stdout.split() == ["dog_run"]
+    again = each("one", "two", "three", "--replace", "--resume")
+    assert again.stdout.split() == ["dog_run_2", "dog_run", "dog_run_3"]
+    assert learned(store) == {"dog_run": "two", "dog_run_2": "one", "dog_run_3": "three"}
+
+
+def test_a_chosen_name_is_left_to_the_clip_that_has_it(each: Run, here: Path, store: Store) -> None:
+    for step, name in enumerate(("one", "two"), start=2):
+        draw(here / name, step=step)
+    write(here, "one,a dog is running")
+    assert each("one").stdout.split() == ["dog_run"]
+    write(here, "one,a dog is running", "two,a dog is running,dog_run")
+    assert each("one", "two", "--replace", "--resume").stdout.split() == ["dog_run_2", "dog_run"]
+    assert learned(store) == {"dog_run": "two", "dog_run_2": "one"}
+
+
 def test_folders_tell_clips_of_one_name_apart(each: Run, here: Path) -> None:
     for folder in ("a", "b"):
         (here / folder).mkdir()
