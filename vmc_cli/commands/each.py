@@ -91,7 +91,7 @@ def _do(job: Job, backbone: Backbone | None, dry_run: bool, as_json: bool) -> No
     elif dry_run:
         learning.rehearse(job.plan, as_json)
     else:
-        card = learning.learned(job.plan, backbone)
+        card = learning.learned(job.plan, backbone, drops_others=True)
         learning.report(card, job.plan, as_json=as_json, clip=str(job.clip), learned_before=False)
 
 

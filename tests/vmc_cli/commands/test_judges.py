@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from tests.hubs import Hub, serving
 from tests.vmc_cli.commands.conftest import Run, parsed
 from tests.vmc_cli.conftest import write_tiny_clip
+from vmc_cli import backbones
 from vmc_cli.backbones import cache, pulling
 from vmc_cli.delta import Delta
 from vmc_cli.errors import NetworkError
@@ -237,16 +238,17 @@ def test_pickles_can_be_converted_by_name_and_all_be_removed(
     assert fetched(place) == set()
 
 
-def test_a_judge_of_the_hub_is_looked_at_before_the_clip_and_not_fetched_in_a_dry_run(
-    run: Run, hub: Hub, tiny: str, clip: Path, here: Path
+def test_a_judge_of_the_hub_is_looked_at_after_the_clip_and_before_the_model(
+    *, run: Run, hub: Hub, tiny: str, clip: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     to_bert(hub.folder)
     (here / "broken.mp4").write_bytes(b"no video")
+    monkeypatch.setattr(backbones, "load", lambda spec: pytest.fail("the model is loaded"))
     token = ("--method", "token", "--token", "V*", "--prompt", "a person doing the V*", "--early-stop")
     wish = ("--backbone", tiny, *token, "--clip-model", NAME)
-    ran = run("learn", here / "broken.mp4", *wish)
-    assert ran.rc == 7
-    assert "is of the kind bert" in ran.stderr
-    hub.asked.clear()
+    assert run("learn", here / "broken.mp4", *wish).rc == 3
     assert run("learn", clip, *wish, "--dry-run").rc == 0
     assert hub.asked == []
+    ran = run("learn", clip, *wish)
+    assert ran.rc == 7
+    assert "is of the kind bert" in ran.stderr

@@ -11,6 +11,7 @@ import pytest
 from registry.store import Store
 from tests.conftest import Ran
 from tests.vmc_cli.commands.conftest import Run, draw
+from tests.vmc_cli.commands.test_learn_interrupted import stop_after
 from vmc_cli import backbones, progress
 from vmc_cli.commands import learning
 
@@ -69,11 +70,11 @@ def stop_in(monkeypatch: pytest.MonkeyPatch, number: int, step: bool = False) ->
     """A signal arrives when clip `number` begins, or in a step of learning it."""
     learn, count, step_taken = learning.learned, [], []
 
-    def counted(*arguments: object) -> object:
+    def counted(*arguments: object, **options: object) -> object:
         count.append(1)
         if len(count) == number and not step:
             signal.raise_signal(signal.SIGINT)
-        return learn(*arguments)
+        return learn(*arguments, **options)
 
     monkeypatch.setattr(learning, "learned", counted)
     take = progress.Progress.step
@@ -138,10 +139,10 @@ def test_a_bug_on_one_clip_leaves_a_crash_log_and_the_others_are_learned(
 ) -> None:
     learn = learning.learned
 
-    def fails(plan: object, *rest: object) -> object:
+    def fails(plan: object, *rest: object, **options: object) -> object:
         if plan.clips[0].name == "one":
             raise ValueError("odd")
-        return learn(plan, *rest)
+        return learn(plan, *rest, **options)
 
     monkeypatch.setattr(learning, "learned", fails)
     ran = each(*clips[:2])
@@ -172,6 +173,18 @@ def test_stopped_it_says_what_was_done_and_resumed_it_does_the_rest(
     again = each(*clips, "--resume", "--json")
     assert [json.loads(line)["learned_before"] for line in again.stdout.splitlines()] == [True] * 2
     assert loads == []
+
+
+def test_what_is_left_of_another_run_does_not_block_a_clip(
+    each: Run, table: Path, clips: list[Path], store: Store
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 1)
+        assert each(clips[1]).rc == 130
+    ran = each(clips[1], "--resume", "--seed", "7", "--preview-every", "1")
+    assert (ran.rc, ran.stdout) == (0, "dog_run\n"), ran.stderr
+    assert "The unfinished run of dog_run (step 1) had another clip" in ran.stderr
+    assert store.card("dog_run").seed == 7
 
 
 def test_only_the_same_part_of_the_same_clip_learned_in_the_same_way_counts_as_learned(
