@@ -115,7 +115,8 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
     backbone = loading.loaded(plan.spec, wish.attention, to_compile=wish.compile)
     if wish.compile:
         terminal.say("The first steps take a minute or more: the network is compiled for those after them.")
-    rows = [(each, f"learned: {delta.card.prompt_used}") for delta, _ in deltas for each in delta.previews]
+    learned = [(each, f"learned: {delta.card.prompt_used}") for delta, _ in deltas for each in delta.previews]
+    shown: list[tuple[Clip, str]] = []
     with motions.following(
         backbone,
         deltas,
@@ -137,12 +138,12 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
             facts = _facts(plan, video, noise)
             path = targets.write(made, video.target, wish, {key: str(value) for key, value in facts.items()})
             if wish.sheet:
-                rows.append((made, f"seed {video.seed}: {video.prompt}"))
+                shown.append((made, f"seed {video.seed}: {video.prompt}"))
             _report(path, plan, facts, as_json=as_json)
 
         partly = _make_all(plan.videos, make, as_json=as_json)
-    if wish.sheet:
-        _write_sheet(rows, wish.sheet, wish.force)
+    if wish.sheet and shown:
+        _write_sheet([*learned, *shown], wish.sheet, wish.force)
     if partly:
         raise partly
 
