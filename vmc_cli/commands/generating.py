@@ -93,11 +93,9 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
     for each in wanted:
         tokens.agreed(each, cards, [(one.name, one.token) for one in cast.inversions])
     videos = targets.planned(wish, wanted, many=not isinstance(prompt, str))
-    asked = {field.name: getattr(wish, field.name) for field in fields(Course)}
     liked = spec.course.liked_by(cards[0].recipe) if named else spec.course
-    course = replace(liked, **{key: value for key, value in asked.items() if value is not None})
     noise = wish.noise or (str(cards[0].recipe.get("noise")) if named else "random")
-    return Plan(wish, spec, course.from_noise(noise), named, videos, cast)
+    return Plan(wish, spec, course(wish, liked, noise), named, videos, cast)
 
 
 def carry_out(plan: Plan, *, as_json: bool) -> None:
@@ -222,6 +220,28 @@ def agreed_spec(asked: str | None, cards: Sequence[Card]) -> Spec:
     for card in cards:
         backbones.require_match(spec, card)
     return spec
+
+
+def course(wish: Wish, liked: Course, noise: str) -> Course:
+    """What is wished for, and else `liked`, for videos that start from `noise`.
+
+    Raises UsageError where guidance would end before it begins.
+    """
+    asked = {field.name: getattr(wish, field.name) for field in fields(Course)}
+    found = replace(liked, **{key: value for key, value in asked.items() if value is not None})
+    found = found.from_noise(noise)
+    if found.guide_until >= found.guide_from:
+        begin = "from random noise" if noise == "random" else _whose(wish.guide_from)
+        raise UsageError(
+            f"Nothing would be guided: --guide-until is {found.guide_until:g} ({_whose(wish.guide_until)}), "
+            f"which is not below --guide-from, {found.guide_from:g} ({begin}).",
+            "Change one of them; --guidance 1 is without guidance.",
+        )
+    return found
+
+
+def _whose(asked: float | None) -> str:
+    return "the backbone's own" if asked is None else "as asked for"
 
 
 def _write_sheet(rows: Sequence[tuple[Clip, str]], path: Path, force: bool) -> None:

@@ -71,7 +71,8 @@ def command(
         # What would fail after learning fails before it; the motion that noise is made from is still to come.
         checks.noise(wish.noise)
         anyway, model = replace(wish, noise=None), backbone or options.default_backbone()
-        generating.planned(anyway, prompts.styled(used, style), motions=(), backbone=model)
+        early = generating.planned(anyway, prompts.styled(used, style), motions=(), backbone=model)
+        generating.course(wish, early.spec.course, wish.noise or "inverted")
         motion = learning.learned(learn).name
         terminal.say(f"The motion is kept as {motion}")
     plan = generating.planned(wish, prompts.styled(used, style), motions=(motion,), backbone=backbone)

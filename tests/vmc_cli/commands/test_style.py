@@ -69,6 +69,8 @@ def test_what_can_go_wrong_goes_wrong_before_learning(
         assert run("style", clip, style, *prompt).rc == 2
     ran = run("style", clip, STYLE, *prompt, "--noise", "invertd")
     assert (ran.rc, "invertd" in ran.stderr) == (2, True)
+    ran = run("style", clip, STYLE, *prompt, "--guide-until", "0.4", "--guide-from", "0.3")
+    assert (ran.rc, "--guide-from, 0.3 (as asked for)" in ran.stderr) == (2, True)
     assert store.entries() == []
     assert sorted(os.listdir(here)) == ["seagull", "there.mp4"]
 
