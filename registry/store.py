@@ -108,6 +108,11 @@ class Store:
         with self._opened(name) as file:
             return _named(name, header.read_header(file).metadata)
 
+    def digest(self, name: str) -> str:
+        """The sha256 of a motion's data, as it was taken when it was saved. Raises as card() does."""
+        with self._opened(name) as file:
+            return header.read_header(file).metadata.get("vmc.sha256", "")
+
     def load(self, name: str) -> tuple[Card, dict[str, RawTensor]]:
         """A motion, read whole into memory and its checksum compared. Raises as card() does."""
         import hashlib  # noqa: PLC0415  (listing needs none)

@@ -109,6 +109,7 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
     wish, store = plan.wish, Store.default()
     casting.warn_if_partial(plan.cast)
     deltas = [(Delta.load(store, name), strength) for name, strength in (*plan.motions, *plan.cast.learned)]
+    digests = [store.digest(name) for name, _ in plan.motions]
     noise = wish.noise or (deltas[0][0].noise if plan.motions else "random")
     backbone = loading.loaded(plan.spec, wish.attention, to_compile=wish.compile)
     if wish.compile:
@@ -133,7 +134,7 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
                 seed=video.seed,
                 progress=Progress(),
             )
-            facts = _facts(plan, video, noise)
+            facts = {**_facts(plan, video, noise), "motions_sha256": " ".join(digests)}
             path = targets.write(made, video.target, wish, {key: str(value) for key, value in facts.items()})
             if wish.sheet:
                 shown.append((made, f"seed {video.seed}: {video.prompt}"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -47,11 +48,13 @@ def test_without_a_motion_it_is_text_to_video(run: Run, tiny: str) -> None:
     assert (found["motions"], found["noise"]) == ([], "random")
 
 
-def test_a_video_remembers_how_it_was_made(run: Run, learned: str, here: Path) -> None:
+def test_a_video_remembers_how_it_was_made(run: Run, learned: str, here: Path, store: Store) -> None:
     found = parsed(run("generate", CITY, "--motion", f"{learned}:0.5", "--seed", "3", *FAST, "--json"))
     kept = clip.read_metadata(here / found["video"])
     assert kept["prompt"] == CITY
     assert kept["motions"] == f"{learned}:0.5"
+    data = b"".join(raw.data for raw in store.load(learned)[1].values())
+    assert kept["motions_sha256"] == found["motions_sha256"] == hashlib.sha256(data).hexdigest()
     assert (kept["seed"], kept["steps"], kept["backbone"]) == ("3", "2", "tiny")
     assert kept["noise"] in ("inverted", "blend", "low-frequency", "motion")
     assert str(here) not in str(kept)
