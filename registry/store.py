@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -88,6 +89,13 @@ class Store:
     def path(self, name: str) -> Path:
         """Where the motion `name` is or would be. Raises BadName."""
         return self.root / f"{names.check(name)}{SUFFIX}"
+
+    def is_open_to_all(self) -> bool:
+        """Whether anybody on this machine may change what is in the folder."""
+        try:
+            return os.name == "posix" and bool(os.stat(self.root).st_mode & stat.S_IWOTH)
+        except OSError:
+            return False
 
     def entries(self) -> list[Entry]:
         """All that lies in the folder, by name, hidden files aside. Only headers are read.

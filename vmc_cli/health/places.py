@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -54,7 +55,15 @@ def motions() -> Iterator[Finding]:
     entries = store.entries()
     whole = [entry for entry in entries if entry.card]
     size = sum(entry.size for entry in whole)
-    yield Finding("motions", f"{len(whole)}, {sized(size)}", facts={"count": len(whole), "bytes": size})
+    open_to_all = store.is_open_to_all()
+    yield Finding(
+        "motions",
+        f"{len(whole)}, {sized(size)}",
+        problem="anybody on this machine may change them" if open_to_all else "",
+        hint=f"Close their folder: chmod o-w {shlex.quote(str(store.root))}" if open_to_all else "",
+        code=_DISK if open_to_all else 0,
+        facts={"count": len(whole), "bytes": size},
+    )
     for entry in entries:
         if not entry.card:
             hint = entry.hint or f"Learn it again, or move the file out of {store.root}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -100,6 +101,17 @@ def test_each_clip_becomes_the_motion_that_it_becomes_alone_and_the_model_is_loa
     assert "3 of 3 clips were learned." in ran.stderr
     run("learn", clips[1], "--prompt", PROMPTS["two"], "--name", "alone", "--backbone", tiny, *FAST)
     assert store.load("dog_run")[1] == store.load("alone")[1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions")
+def test_a_folder_of_motions_that_anybody_may_change_is_told_once(
+    each: Run, table: Path, clips: list[Path], store: Store
+) -> None:
+    store.root.mkdir(parents=True)
+    store.root.chmod(0o777)
+    ran = each(*clips[:2])
+    assert ran.rc == 0, ran.stderr
+    assert ran.stderr.count("Anybody on this machine may change what is in") == 1
 
 
 def test_a_broken_clip_is_listed_and_the_others_are_learned(

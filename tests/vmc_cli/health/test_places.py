@@ -57,6 +57,17 @@ def test_motions_are_counted_and_what_is_none_is_told(store: Store) -> None:
     assert all(finding.problem and finding.hint for finding in others)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permissions")
+def test_motions_that_anybody_may_change_are_a_fault_with_what_to_do(store: Store) -> None:
+    specimens.save(store, "seagull_walk")
+    store.root.chmod(0o777)
+    [found] = places.motions()
+    assert (found.code, found.hint) == (8, f"Close their folder: chmod o-w {store.root}")
+    store.root.chmod(0o775)
+    [found] = places.motions()
+    assert found.problem == ""
+
+
 def test_a_motion_of_a_newer_vmc_is_not_called_damaged(store: Store) -> None:
     specimens.save(store, "newer")
     rewritten(store, "newer", **{"vmc.schema": "2"})
