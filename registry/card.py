@@ -82,8 +82,8 @@ class Card:
                 raise Damaged(f"its card lacks {key!r}, or has it wrong")
             values[key] = value
         values |= {key: float(values[key]) for key in ("fps", "seconds", "loss")}
-        if not 0 < values["fps"] < math.inf:
-            raise Damaged("its card has 'fps' wrong")
+        if wrong := [key for key in _POSITIVE if not 0 < values[key] < math.inf]:
+            raise Damaged(f"its card has {wrong[0]!r} wrong")
         values["sources"] = _sources(values["sources"])
         if not all(isinstance(version, str) for version in values["versions"].values()):
             raise Damaged("its card has 'versions' wrong")
@@ -110,3 +110,4 @@ _TYPES: dict[object, tuple[type, ...]] = {
     "tuple[Source, ...]": (list,),
 }
 _FIELDS = {key.name: _TYPES[key.type] for key in fields(Card) if key.name != "extra"}
+_POSITIVE = ("frames", "height", "width", "fps")

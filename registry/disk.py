@@ -37,6 +37,14 @@ def explained(path: Path, needed: int = 0) -> Iterator[None]:
         raise DiskError(f"{message}{space}.", _MAKE_SPACE) from error
 
 
+def need_writable(folder: Path) -> None:
+    """Raise DiskError unless files can be made in `folder`, which need not exist yet."""
+    while not os.path.lexists(folder) and folder != folder.parent:
+        folder = folder.parent
+    if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+        raise DiskError(f"{folder} cannot be written to.", _ELSEWHERE)
+
+
 def need_space(folder: Path, size: int) -> None:
     """Raise DiskError unless `folder`, which need not exist yet, has room for `size` bytes.
 

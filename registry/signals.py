@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def unbroken() -> Iterator[None]:
-    """Hold back SIGINT, SIGTERM and SIGHUP during the block; they are delivered on leaving it.
+    """Hold back SIGINT, SIGTERM, SIGHUP and SIGALRM during the block; they are delivered on leaving it.
 
     Only handlers written in Python are held back: no other can raise amid the block, and they run in the
     main thread.
@@ -19,8 +19,9 @@ def unbroken() -> Iterator[None]:
         yield
         return
     late: list[int] = []
-    numbers = (getattr(signal, "SIGHUP", None), signal.SIGTERM, signal.SIGINT)
-    handlers = {n: h for n in numbers if n is not None and callable(h := signal.getsignal(n))}
+    names = ("SIGHUP", "SIGALRM", "SIGTERM", "SIGINT")  # Windows lacks the first two
+    numbers = [number for name in names if (number := getattr(signal, name, None)) is not None]
+    handlers = {number: handler for number in numbers if callable(handler := signal.getsignal(number))}
     try:
         for number in handlers:
             signal.signal(number, lambda number, frame: late.append(number))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -23,12 +24,17 @@ SUFFIX = ".safetensors"
 
 @dataclass(frozen=True)
 class Entry:
-    """One file in the folder: its motion's card, or None and what the problem is. `size` in bytes."""
+    """One file in the folder: its motion's card, or None and what the problem is. `size` in bytes.
+
+    `hint` and `code` belong to the problem, as those of an error.
+    """
 
     name: str
     card: Card | None
     problem: str
     size: int
+    hint: str = ""
+    code: int = 0
 
 
 class Slot:
@@ -84,6 +90,13 @@ class Store:
         """Where the motion `name` is or would be. Raises BadName."""
         return self.root / f"{names.check(name)}{SUFFIX}"
 
+    def is_open_to_all(self) -> bool:
+        """Whether anybody on this machine may change what is in the folder."""
+        try:
+            return os.name == "posix" and bool(os.stat(self.root).st_mode & stat.S_IWOTH)
+        except OSError:
+            return False
+
     def entries(self) -> list[Entry]:
         """All that lies in the folder, by name, hidden files aside. Only headers are read.
 
@@ -102,6 +115,11 @@ class Store:
         """The card of a motion. Raises BadName, NotFound, Damaged, Incompatible, DiskError."""
         with self._opened(name) as file:
             return _named(name, header.read_header(file).metadata)
+
+    def digest(self, name: str) -> str:
+        """The sha256 of a motion's data, as it was taken when it was saved. Raises as card() does."""
+        with self._opened(name) as file:
+            return header.read_header(file).metadata.get("vmc.sha256", "")
 
     def load(self, name: str) -> tuple[Card, dict[str, RawTensor]]:
         """A motion, read whole into memory and its checksum compared. Raises as card() does."""
@@ -204,7 +222,7 @@ class Store:
         try:
             size = os.lstat(path).st_size
             if suffix != SUFFIX:
-                return Entry(file_name, None, f"it is not a {SUFFIX} file", size)
+                return Entry(file_name, None, f"it is not a {SUFFIX} file", size, code=Damaged.code)
             names.check(name)
             with header.opened(path) as file:
                 metadata, data_size = header.read_metadata(file)
@@ -214,9 +232,9 @@ class Store:
         except (FileNotFoundError, NotFound):
             return None
         except BadName as error:
-            return Entry(name, None, f"the file needs another name. {error.hint}", size)
+            return Entry(name, None, "the file needs another name", size, error.hint, error.code)
         except RegistryError as error:
-            return Entry(name, None, error.message, size)
+            return Entry(name, None, error.message, size, error.hint, error.code)
         return Entry(name, card, "", size)
 
 

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from registry import files, header
-from registry.disk import need_space
+from registry.disk import need_space, need_writable
 from registry.errors import Damaged, RegistryError
 from registry.header import RawTensor
 from vmc_cli.errors import IncompatibleError
 
 KEPT = 2  # states of a run: the newest may be damaged
 LARGEST = 32_000_000_000  # bytes: 12 for each weight that is learned, of a network of 2.6 billion
+
+
+class OtherRun(IncompatibleError):
+    """A state belongs to another run than the one that is to go on."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,15 @@ class Checkpoint:
     every: int = 50
     resume: bool = False
     about: str = ""
+
+    @property
+    def done(self) -> int:
+        """The steps of the newest state, whichever run it is of."""
+        return max((int(path.stem) for path in self._states()), default=0)
+
+    def require_writable(self) -> None:
+        """Ask before the work: raises DiskError unless states can be written."""
+        need_writable(self.folder)
 
     def require_space(self, size: int) -> None:
         """Ask before the work: raises DiskError unless the disk has room for states of ``size`` bytes."""
@@ -45,7 +58,7 @@ class Checkpoint:
     def load(self) -> tuple[int, dict[str, RawTensor]]:
         """The newest whole state: steps done and tensors; (0, {}) where there is none.
 
-        Raises `IncompatibleError` when it belongs to another run.
+        Raises `OtherRun` when it belongs to another one.
         """
         for path in self._states():
             try:
@@ -53,7 +66,7 @@ class Checkpoint:
             except RegistryError:  # damaged: the one before it is as good
                 continue
             if metadata.get("vmc.run") != self.about:
-                raise IncompatibleError(
+                raise OtherRun(
                     "What was left unfinished under that name had another clip, prompt, recipe or seed.",
                     "Start anew without --resume, or choose another --name.",
                 )

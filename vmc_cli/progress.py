@@ -27,7 +27,8 @@ class Progress:
 
     def stage(self, title: str, total: int, unit: str = "") -> None:
         """A piece of work of `total` steps begins; `unit` is what a step is, if it is not a step."""
-        self._title, self._total, self._done, self._loss, self._unit = title, total, 0, None, unit
+        self._title, self._unit = terminal.safe(title), unit
+        self._total, self._done, self._loss = total, 0, None
         self._began = self._settled = self._drawn = time.monotonic()
         if terminal.talks_progress():
             terminal.show_progress(self.line(terminal.columns() - 1))

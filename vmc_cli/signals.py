@@ -1,4 +1,7 @@
-"""Stopping politely: the first signal lets the running step finish, the second ends the process at once."""
+"""Stopping politely: the first signal lets the running step finish, the second ends the process at once.
+
+SIGTERM and SIGHUP come from a system that soon kills, so after them there are only `SECONDS` left.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from types import FrameType
 
 from vmc_cli.errors import Stopped
 
+SECONDS = 10.0
+
 
 @dataclass
 class _State:
@@ -22,6 +27,7 @@ class _State:
 
 
 _state = _State()
+_HAS_TIMER = hasattr(signal, "setitimer")  # Windows has none
 
 
 @contextmanager
@@ -36,9 +42,13 @@ def handled() -> Iterator[None]:
     numbers = [number for name in names if (number := getattr(signal, name, None)) is not None]
     ours = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, _arrived) for number in ours}
+    if _HAS_TIMER:
+        before[signal.SIGALRM] = signal.signal(signal.SIGALRM, _ran_out)
     try:
         yield
     finally:
+        if _HAS_TIMER:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in before.items():
             signal.signal(number, handler)
         _state.pending, _state.in_step = 0, False
@@ -78,5 +88,11 @@ def _arrived(number: int, frame: FrameType | None) -> None:
         # Asked twice. Everything visible was published whole, so there is nothing to tidy up.
         os._exit(128 + number)
     _state.pending = number
+    if _HAS_TIMER and number != signal.SIGINT:
+        signal.setitimer(signal.ITIMER_REAL, SECONDS)
     if not _state.in_step:
         raise Stopped(number)
+
+
+def _ran_out(number: int, frame: FrameType | None) -> None:
+    os._exit(128 + _state.pending)

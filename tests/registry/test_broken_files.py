@@ -55,9 +55,9 @@ def test_broken_and_foreign_files_are_listed_and_hide_nothing(store: Store) -> N
         "pipe": "not a file",
         "folder": "not a file",
         "link": "a link",
-        "Seagull": "Try seagull.",
-        "con": "Try con_motion.",
-        "\x1b[31m": "Try 31m.",
+        "Seagull": "another name",
+        "con": "another name",
+        "\x1b[31m": "another name",
         "notes.txt": "not a .safetensors file",
         "stranger": "not a motion",
         "newer": "needs a newer vmc",
@@ -68,6 +68,11 @@ def test_broken_and_foreign_files_are_listed_and_hide_nothing(store: Store) -> N
         assert problem in found[name], name
     assert [entry.name for entry in store.entries()] == sorted(entry.name for entry in store.entries())
     assert all((entry.card is None) == bool(entry.problem) for entry in store.entries())
+    entries = {entry.name: entry for entry in store.entries()}
+    assert [entries[name].code for name in ("good", "cut", "notes.txt", "newer", "con")] == [0, 4, 4, 7, 2]
+    assert entries["newer"].hint == "pip install -U vmc"
+    for name, near in (("Seagull", "seagull"), ("con", "con_motion"), ("\x1b[31m", "31m")):
+        assert entries[name].hint.startswith(f"Try {near}.")
     save(store, "seagull")
     assert saved(store, "seagull") == 1
 

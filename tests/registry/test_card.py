@@ -22,7 +22,8 @@ PLAIN = st.recursive(
 CARDS = st.builds(
     Card,
     **dict.fromkeys(("backbone", "revision", "method", "prompt", "prompt_used", "created", "kind"), TEXT),
-    **dict.fromkeys(("frames", "height", "width", "seed", "steps"), WHOLE),
+    **dict.fromkeys(("frames", "height", "width"), st.integers(1, 2**64)),
+    **dict.fromkeys(("seed", "steps"), WHOLE),
     **dict.fromkeys(("seconds", "loss"), NUMBER),
     fps=st.floats(0, exclude_min=True, allow_infinity=False),
     name=TEXT,
@@ -71,6 +72,12 @@ def test_what_would_be_refused_when_read_is_not_written(changes: dict[str, Any])
         card(**changes).to_metadata()
 
 
+@pytest.mark.parametrize("key", ["frames", "height", "width", "fps"])
+def test_a_clip_without_frames_size_or_rate_is_damage(key: str) -> None:
+    with pytest.raises(Damaged, match=key):
+        card(**{key: 0}).to_metadata()
+
+
 def test_unknown_keys_are_kept_and_written_again() -> None:
     metadata = CARD.to_metadata()
     metadata["vmc.card"] = json.dumps(json.loads(metadata["vmc.card"]) | {"mood": ["calm", 1, None]})
@@ -109,7 +116,8 @@ def test_a_key_that_is_missing_or_of_another_kind_is_damage_or_read(key: str, wr
         table[key] = wrong
     metadata = CARD.to_metadata() | {"vmc.card": json.dumps(table)}
     same_kind = type(wrong) is type(right) or (type(right) is float and type(wrong) is int)
-    if same_kind and (key, wrong) != ("fps", -1) and key not in ("sources", "versions"):
+    positive = key in ("frames", "height", "width", "fps")
+    if same_kind and not (positive and wrong == -1) and key not in ("sources", "versions"):
         assert getattr(Card.from_metadata(metadata), key) == wrong
     else:
         with pytest.raises(Damaged):

@@ -1,13 +1,14 @@
-"""The room on a disk is asked for before the work."""
+"""What a disk will refuse is asked for before the work."""
 
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
 
-from registry.disk import need_space
+from registry.disk import need_space, need_writable
 from registry.errors import DiskError
 from tests.registry.conftest import refusing
 
@@ -25,3 +26,15 @@ def test_a_disk_that_cannot_tell_its_room_is_no_obstacle(
 ) -> None:
     refusing(monkeypatch, "statvfs", errno.ENOSYS)
     need_space(tmp_path, 1 << 60)
+
+
+def test_a_folder_that_cannot_be_made_is_told_beforehand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need_writable(tmp_path / "missing" / "below")
+    (tmp_path / "file").touch()
+    with pytest.raises(DiskError, match="file cannot be written to"):
+        need_writable(tmp_path / "file" / "below")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # root may write anywhere
+    with pytest.raises(DiskError):
+        need_writable(tmp_path / "missing")

@@ -35,6 +35,7 @@ def test_the_newest_state_counts_and_the_last_two_are_kept(checkpoint):
     for done in (50, 100, 150, 1000):
         checkpoint.save(done, state(done % 256))
     assert checkpoint.load() == (1000, state(1000 % 256))
+    assert checkpoint.done == 1000
     assert len(list(checkpoint.folder.iterdir())) == 2
 
 
@@ -81,6 +82,14 @@ def test_a_changed_name_or_shape_is_noticed_too(checkpoint, was, is_now):
     assert content.count(was) == 1
     path.write_bytes(content.replace(was, is_now))
     assert checkpoint.load() == (0, {})
+
+
+def test_a_place_that_cannot_be_written_to_is_told_before_the_work(checkpoint):
+    checkpoint.require_writable()
+    checkpoint.folder.parent.mkdir(exist_ok=True)
+    checkpoint.folder.touch()
+    with pytest.raises(DiskError):
+        checkpoint.require_writable()
 
 
 def test_a_state_of_another_run_is_refused(checkpoint):

@@ -112,6 +112,16 @@ def test_no_line_ever_wraps(columns: str, monkeypatch: pytest.MonkeyPatch) -> No
     assert "\x1b" not in screen.getvalue() + shown.line(1)
 
 
+def test_a_title_from_a_folders_name_never_steers_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = _screened(monkeypatch)
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = Progress()
+    shown.stage("Converting \x1b]0;owned\x07\x1b[2Jmodel\n", 2)
+    shown.step()
+    assert "Converting ]0;owned[2Jmodel" in screen.getvalue()
+    assert not set(screen.getvalue()) & {"\x1b", "\x07", "\n"}
+
+
 def test_the_first_slow_steps_do_not_count_for_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
     _screened(monkeypatch)
     now = [0.0]

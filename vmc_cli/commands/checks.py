@@ -23,6 +23,12 @@ def existing(what: str, paths: Iterable[Path]) -> None:
             raise NotFoundError(f"There is no {what} {path}.", "Check the path; put quotes around it.")
 
 
+def clip_or_motion(text: str) -> None:
+    """Raise NotFoundError unless `text`, which is no motion's name, is the path of a clip."""
+    if not os.path.lexists(text):
+        raise NotFoundError(f"There is neither a motion nor a clip {text}.", "vmc list shows all motions.")
+
+
 def trimmed(text: str | None) -> tuple[float | None, float | None] | None:
     """FROM:TO in seconds, either may be missing. Raises UsageError."""
     if text is None:
@@ -117,7 +123,16 @@ def noise(chosen: str | None) -> None:
 
 
 def worded(option: str, text: str) -> str:
-    """`text` without white space around it. Raises UsageError when nothing is left."""
+    """`text` without white space around it. Raises UsageError when nothing is left, and as `readable`."""
     if not text.strip():
         raise UsageError(f"The {option} is empty.", "Say in a few words what is seen, in quotation marks.")
-    return text.strip()
+    return readable(option, text.strip())
+
+
+def readable(option: str, text: str) -> str:
+    """`text`, which no model can read where its bytes were no UTF-8. Raises UsageError."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"The {option} {text!r} is not UTF-8.", "Let the terminal write UTF-8.") from None
+    return text

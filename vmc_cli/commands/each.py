@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
@@ -49,18 +49,24 @@ def planned(wish: Wish, table: Path, *, clips: Sequence[Path], spec: Spec, metho
     checks.existing("clip", clips)
     rows = _matched(clips, prompt_files.read_table(table), table)
     _check_names(rows, table)
+    plans = [
+        planning.planned(
+            replace(wish, name=row.name or None), row.prompt, clips=[clip], spec=spec, method=method
+        )
+        for clip, row in zip(clips, rows, strict=True)
+    ]
     there = [entry.card for entry in Store.default().entries() if entry.card] if wish.resume else []
     taken = {row.name for row in rows if row.name}
+    learned = _learned(plans, there, taken)
+    taken |= {card.name for card in learned if card}
     jobs = []
-    for clip, row in zip(clips, rows, strict=True):
-        own = replace(wish, name=row.name or None)
-        plan = planning.planned(own, row.prompt, clips=[clip], spec=spec, method=method)
-        if card := _learned(plan, there):
-            there.remove(card)
+    for clip, row, plan, card in zip(clips, rows, plans, learned, strict=True):
+        if card:
+            jobs.append(Job(clip, plan, card))
         else:
-            plan = _named(plan, taken, f"{table}, line {row.line}")
-            taken.add(plan.name)
-        jobs.append(Job(clip, plan, card))
+            own = _named(plan, taken, f"{table}, line {row.line}")
+            taken.add(own.name)
+            jobs.append(Job(clip, own, None))
     return jobs
 
 
@@ -85,7 +91,7 @@ def _do(job: Job, backbone: Backbone | None, dry_run: bool, as_json: bool) -> No
     elif dry_run:
         learning.rehearse(job.plan, as_json)
     else:
-        card = learning.learned(job.plan, backbone)
+        card = learning.learned(job.plan, backbone, drops_others=True)
         learning.report(card, job.plan, as_json=as_json, clip=str(job.clip), learned_before=False)
 
 
@@ -154,7 +160,22 @@ def _named(plan: Plan, taken: set[str], where: str) -> Plan:
     return replace(plan, name=next(free))
 
 
-def _learned(plan: Plan, cards: Sequence[Card]) -> Card | None:
+def _learned(plans: Sequence[Plan], cards: Sequence[Card], chosen: Set[str]) -> list[Card | None]:
+    """For each plan the one of `cards` that tells of it, each for one plan only.
+
+    A plan without a name of its own finds none that has one of the `chosen` names.
+    """
+    left, found = list(cards), []
+    for plan in plans:
+        named = [card for card in left if (card.name == plan.name if plan.named else card.name not in chosen)]
+        card = _told_by(named, plan)
+        if card:
+            left.remove(card)
+        found.append(card)
+    return found
+
+
+def _told_by(cards: Sequence[Card], plan: Plan) -> Card | None:
     """The one of `cards` that tells of exactly what is planned; the clip is read only if all else agrees."""
     alike = [card for card in cards if _is_alike(card, plan)]
     if not alike:
@@ -175,6 +196,5 @@ def _is_alike(card: Card, plan: Plan) -> bool:
         plan.wish.seed,
         plan.token,
     )
-    named = not plan.named or card.name == plan.name
     cut = {key: card.extra[key] for key in ("trim", "sample_fps") if key in card.extra}
-    return named and made == wanted and cut == plan.cut and len(card.sources) == 1
+    return made == wanted and cut == plan.cut and len(card.sources) == 1

@@ -75,6 +75,7 @@ def command(
     the prompt and to the learned clips takes a CLIP model. All is measured on as many frames as the motion's
     model makes, spread over the video: VMC's key frames.
     """
+    checks.readable("prompt", prompt or "")
     checks.finite("--copy-threshold", copy_threshold)
     checks.sheet(sheet, force=force)
     checks.existing("file", videos)
@@ -83,21 +84,21 @@ def command(
             judges.check(judge)
     store = Store.default()
     card = casting.card_of(motion)
-    model, encoder = _clip(clip_model), _encoder(copy_model)
-    threshold = copy_threshold if copy_threshold is not None else BY_COPY_MODEL if encoder else BY_CLIP
 
     from vmc_cli import clip
     from vmc_cli.delta import Delta
     from vmc_cli.evaluation.report import Comparison
 
     learned = Delta.load(store, motion).previews
+    shown = [clip.read(path, frames=card.frames, height=card.height, width=card.width) for path in videos]
+    model, encoder = _clip(clip_model), _encoder(copy_model)
+    threshold = copy_threshold if copy_threshold is not None else BY_COPY_MODEL if encoder else BY_CLIP
     if len(learned) < len(card.sources):
         held = f"{len(learned)} of the {len(card.sources)} clips"
         terminal.warn(f"{motion} holds {held} that it was learned from; videos are compared with no other.")
     comparison = Comparison(learned, model=model, encoder=encoder, of_sprites=card.backbone == "sprites")
     rows = [(each, f"learned: {card.prompt_used}") for each in learned]
-    for path in videos:
-        video = clip.read(path, frames=card.frames, height=card.height, width=card.width)
+    for path, video in zip(videos, shown, strict=True):
         said = prompt if prompt is not None else _remembered(path)
         found = comparison.measured(video, said)
         rows.append((video, f"{path.name}: motion fidelity {found.motion_fidelity:.2f}"))

@@ -68,6 +68,7 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
     learned on.
     """
     wanted = [checks.worded("prompt", each) for each in ([prompt] if isinstance(prompt, str) else prompt)]
+    checks.readable("negative prompt", wish.negative)
     checks.finite("--guidance", wish.guidance)
     checks.finite("--strength", wish.strength)
     checks.share("--eta", wish.eta)
@@ -92,11 +93,9 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
     for each in wanted:
         tokens.agreed(each, cards, [(one.name, one.token) for one in cast.inversions])
     videos = targets.planned(wish, wanted, many=not isinstance(prompt, str))
-    asked = {field.name: getattr(wish, field.name) for field in fields(Course)}
     liked = spec.course.liked_by(cards[0].recipe) if named else spec.course
-    course = replace(liked, **{key: value for key, value in asked.items() if value is not None})
     noise = wish.noise or (str(cards[0].recipe.get("noise")) if named else "random")
-    return Plan(wish, spec, course.from_noise(noise), named, videos, cast)
+    return Plan(wish, spec, course(wish, liked, noise), named, videos, cast)
 
 
 def carry_out(plan: Plan, *, as_json: bool) -> None:
@@ -110,11 +109,13 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
     wish, store = plan.wish, Store.default()
     casting.warn_if_partial(plan.cast)
     deltas = [(Delta.load(store, name), strength) for name, strength in (*plan.motions, *plan.cast.learned)]
+    digests = [store.digest(name) for name, _ in plan.motions]
     noise = wish.noise or (deltas[0][0].noise if plan.motions else "random")
     backbone = loading.loaded(plan.spec, wish.attention, to_compile=wish.compile)
     if wish.compile:
         terminal.say("The first steps take a minute or more: the network is compiled for those after them.")
-    rows = [(each, f"learned: {delta.card.prompt_used}") for delta, _ in deltas for each in delta.previews]
+    learned = [(each, f"learned: {delta.card.prompt_used}") for delta, _ in deltas for each in delta.previews]
+    shown: list[tuple[Clip, str]] = []
     with motions.following(
         backbone,
         deltas,
@@ -133,15 +134,15 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
                 seed=video.seed,
                 progress=Progress(),
             )
-            facts = _facts(plan, video, noise)
+            facts = {**_facts(plan, video, noise), "motions_sha256": " ".join(digests)}
             path = targets.write(made, video.target, wish, {key: str(value) for key, value in facts.items()})
             if wish.sheet:
-                rows.append((made, f"seed {video.seed}: {video.prompt}"))
+                shown.append((made, f"seed {video.seed}: {video.prompt}"))
             _report(path, plan, facts, as_json=as_json)
 
         partly = _make_all(plan.videos, make, as_json=as_json)
-    if wish.sheet:
-        _write_sheet(rows, wish.sheet, wish.force)
+    if wish.sheet and shown:
+        _write_sheet([*learned, *shown], wish.sheet, wish.force)
     if partly:
         raise partly
 
@@ -220,6 +221,28 @@ def agreed_spec(asked: str | None, cards: Sequence[Card]) -> Spec:
     for card in cards:
         backbones.require_match(spec, card)
     return spec
+
+
+def course(wish: Wish, liked: Course, noise: str) -> Course:
+    """What is wished for, and else `liked`, for videos that start from `noise`.
+
+    Raises UsageError where guidance would end before it begins.
+    """
+    asked = {field.name: getattr(wish, field.name) for field in fields(Course)}
+    found = replace(liked, **{key: value for key, value in asked.items() if value is not None})
+    found = found.from_noise(noise)
+    if found.guide_until >= found.guide_from:
+        begin = "from random noise" if noise == "random" else _whose(wish.guide_from)
+        raise UsageError(
+            f"Nothing would be guided: --guide-until is {found.guide_until:g} ({_whose(wish.guide_until)}), "
+            f"which is not below --guide-from, {found.guide_from:g} ({begin}).",
+            "Change one of them; --guidance 1 is without guidance.",
+        )
+    return found
+
+
+def _whose(asked: float | None) -> str:
+    return "the backbone's own" if asked is None else "as asked for"
 
 
 def _write_sheet(rows: Sequence[tuple[Clip, str]], path: Path, force: bool) -> None:

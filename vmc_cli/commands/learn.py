@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from vmc_cli import backbones
+from registry.store import Store
+from vmc_cli import backbones, terminal
 from vmc_cli.commands import each as one_a_clip
 from vmc_cli.commands import learning, learning_options, options, planning
 from vmc_cli.errors import UsageError
@@ -51,6 +52,9 @@ def command(
     from the prompt, so that the motion can be put anywhere else. With --each a motion is learned from each of
     many clips; those that fail are listed, and with --resume those that are there already are left alone.
     """
+    store = Store.default()
+    if store.is_open_to_all():
+        terminal.warn(f"Anybody on this machine may change what is in {store.root}; see vmc doctor.")
     if each or prompt_file:
         if not (each and prompt_file) or prompt is not None:
             raise UsageError(

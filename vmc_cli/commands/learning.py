@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from registry import home, names
@@ -13,7 +14,7 @@ from registry.card import Card
 from registry.errors import DiskError
 from registry.store import Slot, Store
 from vmc_cli import terminal
-from vmc_cli.checkpoints import Checkpoint
+from vmc_cli.checkpoints import Checkpoint, OtherRun
 from vmc_cli.commands import filming, loading, planning, previewing, rehearsing
 from vmc_cli.commands.planning import Plan, Wish
 from vmc_cli.commands.previewing import Picture
@@ -97,41 +98,50 @@ def rehearse(plan: Plan, as_json: bool) -> None:
     terminal.say("Nothing was learned or written.")
 
 
-def learned(plan: Plan, backbone: Backbone | None = None) -> Card:
+def learned(plan: Plan, backbone: Backbone | None = None, *, drops_others: bool = False) -> Card:
     """Read the clips, learn the motion and store it; its card. Interrupted, it says how to go on.
 
-    `backbone` is the plan's, where it is loaded already.
+    `backbone` is the plan's, where it is loaded already. `drops_others`: an unfinished run of the motion's
+    name that is another than the one to be resumed is dropped, not refused.
     """
     from vmc_cli import clip
 
-    looks = _judge(plan)
     film = filming.film(plan)
     if plan.prompt_used != plan.prompt:
         terminal.say(f'Learning "{plan.prompt_used}": the place is stripped, unless --keep-prompt is given.')
     with _slot(plan) as slot:
         picture = _picture(plan.wish, slot.name)
         checkpoint = _checkpoint(plan.wish, slot.name)
+        looks = _judge(plan)
         from vmc_cli import motions
 
         backbone = backbone or loading.loaded(plan.spec, plan.wish.attention)
         _require_space(slot, checkpoint, motions.file_sizes(backbone, plan.recipe, *film.counts))
         footage = film.footage(backbone)
         preview = picture.begun(film.shown[0], plan.prompt_used) if picture else None
+        learn = partial(
+            motions.learn,
+            backbone,
+            footage,
+            name=slot.name,
+            prompt=plan.prompt,
+            recipe=plan.recipe,
+            seed=plan.wish.seed,
+            keep_prompt=plan.wish.keep_prompt,
+            level=plan.wish.memory,
+            progress=Progress(),
+            preview=preview,
+            looks=looks,
+        )
         with _resumable(checkpoint):
-            delta = motions.learn(
-                backbone,
-                footage,
-                name=slot.name,
-                prompt=plan.prompt,
-                recipe=plan.recipe,
-                seed=plan.wish.seed,
-                keep_prompt=plan.wish.keep_prompt,
-                level=plan.wish.memory,
-                checkpoint=checkpoint,
-                progress=Progress(),
-                preview=preview,
-                looks=looks,
-            )
+            try:
+                delta = learn(checkpoint=checkpoint)
+            except OtherRun:
+                if not drops_others:
+                    raise
+                run = f"The unfinished run of {slot.name} (step {checkpoint.done})"
+                terminal.warn(f"{run} had another clip, prompt, recipe or seed, and is dropped.")
+                delta = learn(checkpoint=replace(checkpoint, resume=False))
             delta.save(slot)
         checkpoint.clear()
         if plan.wish.sheet:
@@ -171,11 +181,13 @@ def _picture(wish: Wish, name: str) -> Picture | None:
 def _checkpoint(wish: Wish, name: str) -> Checkpoint:
     """Runs are kept under the motion's name, so that the same command with --resume finds its own."""
     folder = home.checkpoints_dir() / name
+    checkpoint = Checkpoint(folder, every=wish.checkpoint_every, resume=wish.resume)
+    checkpoint.require_writable()
     if wish.resume and not folder.is_dir():
         terminal.say(f"There is no unfinished run of {name}: learning begins at the first step.")
-    checkpoint = Checkpoint(folder, every=wish.checkpoint_every, resume=wish.resume)
-    if not wish.resume:
-        checkpoint.clear()
+    elif folder.is_dir() and not wish.resume:
+        run = f"The unfinished run of {name} (step {checkpoint.done})"
+        terminal.warn(f"{run} is dropped. To go on with it, stop now and add --resume.")
     return checkpoint
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from registry.errors import Damaged
 from registry.store import Entry, Store
 from vmc_cli import terminal
 from vmc_cli.commands import options
@@ -44,7 +45,8 @@ def command(
             if entry.card:
                 terminal.emit(entry.name)
             else:
-                terminal.warn(f"{entry.name}: {entry.problem}")
+                hint = f". {entry.hint}" if entry.hint else ""
+                terminal.warn(f"{entry.name}: {entry.problem}{hint}")
 
 
 def _show(entries: list[Entry], store: Store) -> None:
@@ -56,7 +58,8 @@ def _show(entries: list[Entry], store: Store) -> None:
         card = entry.card
         size = f"{entry.size / 1e6:.1f} MB"
         if card is None:
-            rows.append([entry.name, f"damaged: {entry.problem}", "", "", size, ""])
+            damaged = "damaged: " if entry.code == Damaged.code else ""
+            rows.append([entry.name, f"{damaged}{entry.problem}", "", "", size, ""])
         else:
             rows.append([entry.name, card.prompt_used, card.kind, card.backbone, size, card.created[:10]])
     terminal.emit_table(["NAME", "PROMPT", "KIND", "BACKBONE", "SIZE", "LEARNED"], rows)
@@ -64,7 +67,8 @@ def _show(entries: list[Entry], store: Store) -> None:
 
 def _described(entry: Entry) -> dict[str, Any]:
     if entry.card is None:
-        return {"name": entry.name, "problem": entry.problem, "bytes": entry.size}
+        told = {"problem": entry.problem, "hint": entry.hint, "code": entry.code}
+        return {"name": entry.name, **told, "bytes": entry.size}
     return {**asdict(entry.card), "name": entry.name, "problem": "", "bytes": entry.size}
 
 

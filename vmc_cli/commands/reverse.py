@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vmc_cli import backbones
-from vmc_cli.commands import casting, learning, options, planning
+from vmc_cli.commands import casting, checks, generating, learning, options, planning
 from vmc_cli.errors import UsageError
 from vmc_cli.recipes import RECIPES
 
@@ -62,17 +62,21 @@ def command(
                 "Leave out --trim, --sample-fps, --token and --regularize.",
             )
         card = casting.card_of(motion)
-        prompt, backbone = prompt or _backward(card.prompt_used), backbone or card.backbone
-    elif prompt is None:
-        raise UsageError(
-            "What happens in the clip is not said.", 'Add --prompt "a seagull is walking backward"'
-        )
+        prompt, spec = prompt or _backward(card.prompt_used), generating.agreed_spec(backbone, [card])
+    else:
+        if len(clips) == 1:
+            checks.clip_or_motion(clips[0])
+        if prompt is None:
+            raise UsageError(
+                "What happens in the clip is not said.", 'Add --prompt "a seagull is walking backward"'
+            )
+        spec = backbones.find(backbone or options.default_backbone())
     plan = planning.planned(
         wish,
         prompt,
         clips=[] if motion else [Path(each) for each in clips],
         motion=motion,
-        spec=backbones.find(backbone or options.default_backbone()),
+        spec=spec,
         method=method or (None if motion else "vmc"),
         backward=True,
     )

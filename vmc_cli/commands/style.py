@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +9,17 @@ from typing import Annotated
 import typer
 
 from vmc_cli import backbones, prompts, terminal
-from vmc_cli.commands import casting, checks, generating, generating_options, learning, options, planning
-from vmc_cli.errors import NotFoundError, UsageError
+from vmc_cli.commands import (
+    casting,
+    checks,
+    generating,
+    generating_options,
+    learning,
+    learning_options,
+    options,
+    planning,
+)
+from vmc_cli.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ def command(
         typer.Option("--prompt", "-p", metavar="TEXT", help="For a clip: what happens in it."),
     ] = None,
     name: options.Name = None,
+    resume: learning_options.Resume = False,
     backbone: options.MotionsBackbone = None,
     wish: Wish,
     json: options.Json = False,
@@ -46,22 +55,24 @@ def command(
     """Generate the learned clip again in another style.
 
     From the motion's own prompt with the style at its end, and its own noise. A clip is learned first, as
-    `vmc learn CLIP --prompt TEXT` does, and its motion is kept. The path of each video is printed.
+    `vmc learn CLIP --prompt TEXT` does, and its motion is kept; learning that was interrupted goes on with
+    --resume. The path of each video is printed.
     """
     style = checks.worded("style", style)
     if options.is_learned(motion):
-        if prompt is not None or name is not None:
+        if prompt is not None or name is not None or resume:
             raise UsageError(
-                f"The motion {motion} has its prompt and name.", "Leave out --prompt and --name."
+                f"The motion {motion} is learned already.", "Leave out --prompt, --name and --resume."
             )
         used = casting.card_of(motion).prompt_used
     else:
-        learn = _to_learn(motion, prompt, name, backbone, wish)
+        learn = _to_learn(motion, prompt, name, backbone, wish, resume=resume)
         used = learn.prompt_used
         # What would fail after learning fails before it; the motion that noise is made from is still to come.
         checks.noise(wish.noise)
         anyway, model = replace(wish, noise=None), backbone or options.default_backbone()
-        generating.planned(anyway, prompts.styled(used, style), motions=(), backbone=model)
+        early = generating.planned(anyway, prompts.styled(used, style), motions=(), backbone=model)
+        generating.course(wish, early.spec.course, wish.noise or "inverted")
         motion = learning.learned(learn).name
         terminal.say(f"The motion is kept as {motion}")
     plan = generating.planned(wish, prompts.styled(used, style), motions=(motion,), backbone=backbone)
@@ -69,14 +80,13 @@ def command(
 
 
 def _to_learn(
-    clip: str, prompt: str | None, name: str | None, backbone: str | None, wish: Wish
+    clip: str, prompt: str | None, name: str | None, backbone: str | None, wish: Wish, *, resume: bool
 ) -> planning.Plan:
-    if not os.path.lexists(clip):
-        raise NotFoundError(f"There is neither a motion nor a clip {clip}.", "vmc list shows all motions.")
+    checks.clip_or_motion(clip)
     if prompt is None:
         raise UsageError(f"What happens in {clip} is not said.", 'Add --prompt "a seagull is walking", say.')
     plan = planning.planned(
-        planning.Wish(name=name, seed=wish.seed, memory=wish.memory, attention=wish.attention),
+        planning.Wish(name=name, seed=wish.seed, resume=resume, memory=wish.memory, attention=wish.attention),
         prompt,
         clips=[Path(clip)],
         spec=backbones.find(backbone or options.default_backbone()),

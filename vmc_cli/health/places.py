@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from vmc_cli.health.finding import Finding
 LITTLE_SPACE = 1_000_000_000
 """Bytes: a motion of full weights and its checkpoints take as much."""
 
-_DAMAGED, _DISK = 4, 8
+_DISK = 8
 _ELSEWHERE = "VMC_HOME moves all that vmc keeps."
 
 
@@ -54,11 +55,19 @@ def motions() -> Iterator[Finding]:
     entries = store.entries()
     whole = [entry for entry in entries if entry.card]
     size = sum(entry.size for entry in whole)
-    yield Finding("motions", f"{len(whole)}, {sized(size)}", facts={"count": len(whole), "bytes": size})
+    open_to_all = store.is_open_to_all()
+    yield Finding(
+        "motions",
+        f"{len(whole)}, {sized(size)}",
+        problem="anybody on this machine may change them" if open_to_all else "",
+        hint=f"Close their folder: chmod o-w {shlex.quote(str(store.root))}" if open_to_all else "",
+        code=_DISK if open_to_all else 0,
+        facts={"count": len(whole), "bytes": size},
+    )
     for entry in entries:
         if not entry.card:
-            hint = f"Learn it again, or move the file out of {store.root}"
-            yield Finding(f"motion {entry.name}", problem=entry.problem, hint=hint, code=_DAMAGED)
+            hint = entry.hint or f"Learn it again, or move the file out of {store.root}"
+            yield Finding(f"motion {entry.name}", problem=entry.problem, hint=hint, code=entry.code)
 
 
 def runs() -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from registry.header import RawTensor
 from registry.store import Store
 from tests.vmc_cli.commands.conftest import Run, draw, parsed
 from tests.vmc_cli.conftest import SIZE, write_tiny_clip, write_tiny_encoder
+from vmc_cli.evaluation import judges
 
 MEASURES = ("motion_fidelity", "text_alignment", "frame_consistency", "appearance_score", "copy_score")
 
@@ -143,6 +144,7 @@ def test_a_sheet_shows_the_learned_clip_above_the_videos(
         (["cat.webp", "--motion", "nobody"], 5),
         (["nowhere.mp4", "--motion", "seagull_walk"], 5),
         (["cat.webp", "--motion", "seagull_walk", "--sheet", "a.jpg"], 2),
+        (["cat.webp", "--motion", "seagull_walk", "--prompt", "caf\udce9"], 2),
         (["cat.webp", "--motion", "seagull_walk", "--clip-model", "nowhere"], 5),
         (["cat.webp"], 2),
     ],
@@ -164,6 +166,26 @@ def test_a_video_in_which_nothing_moves_says_why_it_keeps_nothing(run: Run, lear
 def test_a_broken_video_is_a_bad_clip(run: Run, learned: str, here: Path) -> None:
     (here / "broken.mp4").write_bytes(b"no video")
     assert run("evaluate", here / "broken.mp4", "--motion", learned).rc == 3
+
+
+@pytest.mark.parametrize("model", ["--clip-model", "--copy-model"])
+def test_what_cannot_be_read_is_told_before_a_judge_is_fetched(
+    *,
+    model: str,
+    run: Run,
+    learned: str,
+    clip: Path,
+    here: Path,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(judges, "found", lambda *_: pytest.fail("the judge is fetched"))
+    (here / "broken.mp4").write_bytes(b"no video")
+    asked = ("--motion", learned, model, "someone/judge")
+    assert run("evaluate", clip, here / "broken.mp4", *asked).rc == 3
+    content = store.path(learned).read_bytes()
+    store.path(learned).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert run("evaluate", clip, *asked).rc == 4
 
 
 def test_a_folder_of_pictures_of_any_length_is_sampled(run: Run, learned: str, here: Path) -> None:

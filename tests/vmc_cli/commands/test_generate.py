@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from registry.store import Store
 from tests.vmc_cli.commands.conftest import Run, parsed
 from tests.vmc_cli.conftest import SIZE, tiny_spec
 from vmc_cli import backbones, clip
+from vmc_cli.course import Course
 
 CITY = "a chicken walking in a city"
 FAST = ("--steps", "2")
@@ -46,11 +48,13 @@ def test_without_a_motion_it_is_text_to_video(run: Run, tiny: str) -> None:
     assert (found["motions"], found["noise"]) == ([], "random")
 
 
-def test_a_video_remembers_how_it_was_made(run: Run, learned: str, here: Path) -> None:
+def test_a_video_remembers_how_it_was_made(run: Run, learned: str, here: Path, store: Store) -> None:
     found = parsed(run("generate", CITY, "--motion", f"{learned}:0.5", "--seed", "3", *FAST, "--json"))
     kept = clip.read_metadata(here / found["video"])
     assert kept["prompt"] == CITY
     assert kept["motions"] == f"{learned}:0.5"
+    data = b"".join(raw.data for raw in store.load(learned)[1].values())
+    assert kept["motions_sha256"] == found["motions_sha256"] == hashlib.sha256(data).hexdigest()
     assert (kept["seed"], kept["steps"], kept["backbone"]) == ("3", "2", "tiny")
     assert kept["noise"] in ("inverted", "blend", "low-frequency", "motion")
     assert str(here) not in str(kept)
@@ -135,6 +139,8 @@ def test_a_folder_takes_the_video_in(run: Run, tiny: str, here: Path) -> None:
     ("arguments", "rc", "said"),
     [
         (["  "], 2, "prompt is empty"),
+        (["caf\udce9"], 2, "not UTF-8"),
+        ([CITY, "--negative", "caf\udce9"], 2, "not UTF-8"),
         ([CITY, "--motion", "nobody"], 5, "nobody"),
         ([CITY, "--motion", "../up"], 2, "cannot be the name"),
         ([CITY, "--motion", "seagull_walk:much"], 2, "strength"),
@@ -148,6 +154,13 @@ def test_a_folder_takes_the_video_in(run: Run, tiny: str, here: Path) -> None:
         ([CITY, "--seed", "-1"], 2, "--seed"),
         ([CITY, "--guidance", "inf"], 2, "--guidance"),
         ([CITY, "--strength", "nan"], 2, "--strength"),
+        (
+            [CITY, "--guide-until", "1"],
+            2,
+            "is 1 (as asked for), which is not below --guide-from, 1 (from random",
+        ),
+        ([CITY, "-m", "seagull_walk", "--guide-until", "1"], 2, "--guide-from, 1 (the backbone's own)"),
+        ([CITY, "-m", "seagull_walk", "--guide-from", "0"], 2, "is 0 (the backbone's own)"),
         ([CITY, "--backbone", "nothing"], 2, "sprites"),
         ([CITY, "--out", "video.exe"], 2, ".mp4"),
         ([CITY, "--out", "nowhere/video.mp4"], 5, "nowhere"),
@@ -172,6 +185,17 @@ def test_a_wrong_wish_costs_no_model(
     assert ran.stderr.count("\n") == 1
     assert said in ran.stderr
     assert sorted(os.listdir(here)) == []
+
+
+@pytest.mark.parametrize("noise", ["inverted", "random"])
+def test_where_guidance_begins_counts_from_a_motions_noise_only(
+    *, noise: str, run: Run, learned: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guided_late = replace(backbones.find("tiny"), course=Course(guide_from=0.5))
+    monkeypatch.setattr(backbones, "BACKBONES", {"tiny": guided_late})
+    ran = run("generate", CITY, "-m", learned, "--noise", noise, "--guide-until", "0.6", "--dry-run")
+    assert ran.rc == (0 if noise == "random" else 2), ran.stderr
+    assert ("--guide-from, 0.5 (the backbone's own)" in ran.stderr) is (noise == "inverted")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root writes anywhere")

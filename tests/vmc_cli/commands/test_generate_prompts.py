@@ -108,6 +108,21 @@ def test_a_prompt_that_fails_is_listed_and_the_others_are_made(
     assert (here / "sheet.png").exists()
 
 
+@pytest.mark.parametrize("with_motion", [False, True])
+def test_where_all_fail_there_is_no_sheet(
+    *, with_motion: bool, run: Run, learned: str, file: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> Path:
+        raise Diverged("It left the finite numbers.", "Choose another seed.")
+
+    monkeypatch.setattr(clip, "write", fails)
+    who = ("--motion", learned) if with_motion else ("--backbone", "tiny")
+    ran = run("generate", "--prompts", file, *who, "--sheet", "sheet.png", *FAST)
+    assert ran.rc == 11, ran.stderr
+    assert "Only 0 of 2 videos were generated." in ran.stderr
+    assert not (here / "sheet.png").exists()
+
+
 def test_stopped_it_says_how_many_were_made(
     run: Run, tiny: str, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

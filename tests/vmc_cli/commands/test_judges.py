@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from tests.hubs import Hub, serving
 from tests.vmc_cli.commands.conftest import Run, parsed
 from tests.vmc_cli.conftest import write_tiny_clip
+from vmc_cli import backbones
 from vmc_cli.backbones import cache, pulling
-from vmc_cli.delta import Delta
 from vmc_cli.errors import NetworkError
 from vmc_cli.evaluation import judges
 
@@ -60,16 +60,6 @@ def hub(tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
 def place(run: Run) -> Path:
     """Where the files go."""
     return cache.folder(judges.origin(NAME))
-
-
-@pytest.fixture
-def untouched(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The learned motion must not be read."""
-
-    def refused(*_: object) -> None:
-        raise AssertionError("the motion is loaded")
-
-    monkeypatch.setattr(Delta, "load", refused)
 
 
 @contextmanager
@@ -140,20 +130,19 @@ def to_parts(folder: Path) -> None:
         (to_parts, 7, f"{NAME} has no files that can be used"),
     ],
 )
-def test_what_is_no_clip_model_is_told_before_weights_and_motion_are_loaded(
+def test_what_is_no_clip_model_is_told_before_its_weights_are_fetched(
     *,
     change: Callable[[Path], None],
     rc: int,
     said: str,
     run: Run,
     hub: Hub,
-    known: str,
+    learned: str,
     clip: Path,
     place: Path,
-    untouched: None,
 ) -> None:
     change(hub.folder)
-    ran = run("evaluate", clip, "--motion", known, "--clip-model", NAME)
+    ran = run("evaluate", clip, "--motion", learned, "--clip-model", NAME)
     assert (ran.rc, ran.stdout) == (rc, "")
     [error] = [line for line in ran.stderr.splitlines() if line.startswith("error:")]
     assert said in error
@@ -162,9 +151,9 @@ def test_what_is_no_clip_model_is_told_before_weights_and_motion_are_loaded(
 
 
 def test_a_copy_model_of_the_hub_is_looked_at_before_its_weights_are_fetched(
-    run: Run, hub: Hub, known: str, clip: Path, untouched: None
+    run: Run, hub: Hub, learned: str, clip: Path
 ) -> None:
-    ran = run("evaluate", clip, "--motion", known, "--copy-model", NAME)
+    ran = run("evaluate", clip, "--motion", learned, "--copy-model", NAME)
     assert ran.rc == 7
     assert (
         f"{NAME} holds a CLIP model, which is no copy-detection model. Give it as --clip-model." in ran.stderr
@@ -173,10 +162,10 @@ def test_a_copy_model_of_the_hub_is_looked_at_before_its_weights_are_fetched(
 
 
 def test_a_name_that_nobody_knows_is_not_found(
-    run: Run, hub: Hub, known: str, clip: Path, place: Path
+    run: Run, hub: Hub, learned: str, clip: Path, place: Path
 ) -> None:
     hub.known = {"someone/else"}
-    ran = run("evaluate", clip, "--motion", known, "--clip-model", NAME)
+    ran = run("evaluate", clip, "--motion", learned, "--clip-model", NAME)
     assert ran.rc == 5
     assert f"neither a folder {NAME} nor, at {hub.url}, a model of that name" in ran.stderr
     assert not place.parent.exists() or list(place.parent.iterdir()) == []
@@ -194,9 +183,9 @@ def test_what_is_neither_a_folder_nor_a_name_asks_nobody(
 
 
 def test_without_a_network_it_says_so(
-    *, run: Run, hub: Hub, known: str, clip: Path, untouched: None, monkeypatch: pytest.MonkeyPatch
+    *, run: Run, hub: Hub, learned: str, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wish = ("evaluate", clip, "--motion", known, "--clip-model", NAME)
+    wish = ("evaluate", clip, "--motion", learned, "--clip-model", NAME)
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     ran = run(*wish)
     assert ran.rc == 10
@@ -237,16 +226,17 @@ def test_pickles_can_be_converted_by_name_and_all_be_removed(
     assert fetched(place) == set()
 
 
-def test_a_judge_of_the_hub_is_looked_at_before_the_clip_and_not_fetched_in_a_dry_run(
-    run: Run, hub: Hub, tiny: str, clip: Path, here: Path
+def test_a_judge_of_the_hub_is_looked_at_after_the_clip_and_before_the_model(
+    *, run: Run, hub: Hub, tiny: str, clip: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     to_bert(hub.folder)
     (here / "broken.mp4").write_bytes(b"no video")
+    monkeypatch.setattr(backbones, "load", lambda spec: pytest.fail("the model is loaded"))
     token = ("--method", "token", "--token", "V*", "--prompt", "a person doing the V*", "--early-stop")
     wish = ("--backbone", tiny, *token, "--clip-model", NAME)
-    ran = run("learn", here / "broken.mp4", *wish)
-    assert ran.rc == 7
-    assert "is of the kind bert" in ran.stderr
-    hub.asked.clear()
+    assert run("learn", here / "broken.mp4", *wish).rc == 3
     assert run("learn", clip, *wish, "--dry-run").rc == 0
     assert hub.asked == []
+    ran = run("learn", clip, *wish)
+    assert ran.rc == 7
+    assert "is of the kind bert" in ran.stderr

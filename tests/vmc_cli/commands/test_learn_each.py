@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from registry.store import Store
 from tests.conftest import Ran
 from tests.vmc_cli.commands.conftest import Run, draw
+from tests.vmc_cli.commands.test_learn_interrupted import stop_after
 from vmc_cli import backbones, progress
 from vmc_cli.commands import learning
 
@@ -69,11 +71,11 @@ def stop_in(monkeypatch: pytest.MonkeyPatch, number: int, step: bool = False) ->
     """A signal arrives when clip `number` begins, or in a step of learning it."""
     learn, count, step_taken = learning.learned, [], []
 
-    def counted(*arguments: object) -> object:
+    def counted(*arguments: object, **options: object) -> object:
         count.append(1)
         if len(count) == number and not step:
             signal.raise_signal(signal.SIGINT)
-        return learn(*arguments)
+        return learn(*arguments, **options)
 
     monkeypatch.setattr(learning, "learned", counted)
     take = progress.Progress.step
@@ -99,6 +101,17 @@ def test_each_clip_becomes_the_motion_that_it_becomes_alone_and_the_model_is_loa
     assert "3 of 3 clips were learned." in ran.stderr
     run("learn", clips[1], "--prompt", PROMPTS["two"], "--name", "alone", "--backbone", tiny, *FAST)
     assert store.load("dog_run")[1] == store.load("alone")[1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions")
+def test_a_folder_of_motions_that_anybody_may_change_is_told_once(
+    each: Run, table: Path, clips: list[Path], store: Store
+) -> None:
+    store.root.mkdir(parents=True)
+    store.root.chmod(0o777)
+    ran = each(*clips[:2])
+    assert ran.rc == 0, ran.stderr
+    assert ran.stderr.count("Anybody on this machine may change what is in") == 1
 
 
 def test_a_broken_clip_is_listed_and_the_others_are_learned(
@@ -138,10 +151,10 @@ def test_a_bug_on_one_clip_leaves_a_crash_log_and_the_others_are_learned(
 ) -> None:
     learn = learning.learned
 
-    def fails(plan: object, *rest: object) -> object:
+    def fails(plan: object, *rest: object, **options: object) -> object:
         if plan.clips[0].name == "one":
             raise ValueError("odd")
-        return learn(plan, *rest)
+        return learn(plan, *rest, **options)
 
     monkeypatch.setattr(learning, "learned", fails)
     ran = each(*clips[:2])
@@ -172,6 +185,18 @@ def test_stopped_it_says_what_was_done_and_resumed_it_does_the_rest(
     again = each(*clips, "--resume", "--json")
     assert [json.loads(line)["learned_before"] for line in again.stdout.splitlines()] == [True] * 2
     assert loads == []
+
+
+def test_what_is_left_of_another_run_does_not_block_a_clip(
+    each: Run, table: Path, clips: list[Path], store: Store
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 1)
+        assert each(clips[1]).rc == 130
+    ran = each(clips[1], "--resume", "--seed", "7", "--preview-every", "1")
+    assert (ran.rc, ran.stdout) == (0, "dog_run\n"), ran.stderr
+    assert "The unfinished run of dog_run (step 1) had another clip" in ran.stderr
+    assert store.card("dog_run").seed == 7
 
 
 def test_only_the_same_part_of_the_same_clip_learned_in_the_same_way_counts_as_learned(
@@ -207,6 +232,26 @@ def test_names_stay_apart_from_chosen_ones_and_twins_are_both_learned(
         **{"dog_run": 3, "dog_run_2": 3},
         "dog_run_3": 0,
     }
+
+
+def test_what_counts_as_learned_is_never_replaced(each: Run, here: Path, store: Store) -> None:
+    for step, name in enumerate(("one", "two", "three"), start=2):
+        draw(here / name, step=step)
+    write(here, *(f"{name},a dog is running" for name in ("one", "two", "three")))
+    assert each("two").stdout.split() == ["dog_run"]
+    again = each("one", "two", "three", "--replace", "--resume")
+    assert again.stdout.split() == ["dog_run_2", "dog_run", "dog_run_3"]
+    assert learned(store) == {"dog_run": "two", "dog_run_2": "one", "dog_run_3": "three"}
+
+
+def test_a_chosen_name_is_left_to_the_clip_that_has_it(each: Run, here: Path, store: Store) -> None:
+    for step, name in enumerate(("one", "two"), start=2):
+        draw(here / name, step=step)
+    write(here, "one,a dog is running")
+    assert each("one").stdout.split() == ["dog_run"]
+    write(here, "one,a dog is running", "two,a dog is running,dog_run")
+    assert each("one", "two", "--replace", "--resume").stdout.split() == ["dog_run_2", "dog_run"]
+    assert learned(store) == {"dog_run": "two", "dog_run_2": "one"}
 
 
 def test_folders_tell_clips_of_one_name_apart(each: Run, here: Path) -> None:

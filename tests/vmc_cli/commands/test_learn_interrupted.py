@@ -14,7 +14,7 @@ from vmc_cli import progress
 from vmc_cli.errors import Stopped
 
 
-def _stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+def stop_after(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
     """A signal arrives while step number `steps` of learning runs."""
     step = progress.Progress.step
 
@@ -31,7 +31,7 @@ def test_an_interrupted_run_keeps_nothing_half_written_and_resumes_to_the_same_m
 ) -> None:
     arguments = ("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "5")
     with pytest.MonkeyPatch.context() as patch:
-        _stop_after(patch, 3)
+        stop_after(patch, 3)
         stopped = run(*arguments)
     assert stopped.rc == 130
     assert stopped.stdout == ""
@@ -46,6 +46,31 @@ def test_an_interrupted_run_keeps_nothing_half_written_and_resumes_to_the_same_m
     run(*arguments, "--name", "whole")
     resumed_tensors, whole_tensors = (store.load(name)[1] for name in ("seagull_walk", "whole"))
     assert resumed_tensors == whole_tensors
+
+
+def test_an_unfinished_run_is_dropped_aloud_and_only_when_another_begins(
+    *, run: Run, tiny: str, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vmc_cli import motions
+
+    def fails(*_: object) -> None:
+        raise MemoryError
+
+    arguments = ("learn", clip, *SEAGULL, "--backbone", tiny, "--steps", "5")
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        run(*arguments)
+    with monkeypatch.context() as patch:
+        patch.setattr(motions, "reconstruction", fails)
+        failed = run(*arguments)
+    assert failed.rc == 9
+    told = (
+        "The unfinished run of seagull_walk (step 3) is dropped. To go on with it, stop now and add --resume."
+    )
+    assert told in failed.stderr
+    assert "Learning: 2 steps" in run(*arguments, "--resume", "--name", "seagull_walk").stderr
+    again = run(*arguments, "--name", "again")
+    assert ("Learning: 5 steps" in again.stderr, "is dropped" in again.stderr) == (True, False)
 
 
 def test_resuming_nothing_begins_at_the_first_step(run: Run, tiny: str, clip: Path) -> None:

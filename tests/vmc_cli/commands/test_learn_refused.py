@@ -11,6 +11,7 @@ import pytest
 from registry.store import Store
 from tests.vmc_cli.commands.conftest import Run, draw
 from tests.vmc_cli.commands.test_learn import SEAGULL
+from vmc_cli import backbones
 
 
 def test_a_taken_name_is_refused_before_anything_is_read(
@@ -49,6 +50,7 @@ def test_a_sheet_that_cannot_be_written_is_refused_before_learning(
     ("arguments", "rc", "said"),
     [
         (["clip", "--prompt", "  "], 2, "prompt is empty"),
+        (["clip", "--prompt", "caf\udce9"], 2, "not UTF-8"),
         (["clip", "--prompt", "日本"], 2, "--name"),
         (["clip", *SEAGULL, "--name", "../up"], 2, "cannot be the name"),
         (["clip", *SEAGULL, "--backbone", "nothing"], 2, "sprites"),
@@ -91,6 +93,18 @@ def test_a_short_clip_is_refused_with_what_to_do(run: Run, tiny: str, here: Path
 
 def test_a_dry_run_fails_as_the_run_would(run: Run, learned: str, clip: Path) -> None:
     assert run("learn", clip, *SEAGULL, "--name", learned, "--dry-run").rc == 6
+
+
+def test_a_place_for_checkpoints_that_cannot_be_made_is_told_before_the_model_is_loaded(
+    *, run: Run, tiny: str, clip: Path, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "checkpoints").touch()
+    monkeypatch.setattr(backbones, "load", lambda spec: pytest.fail("the model is loaded"))
+    ran = run("learn", clip, *SEAGULL, "--backbone", tiny)
+    assert ran.rc == 8, ran.stderr
+    assert "checkpoints cannot be written to" in ran.stderr
+    assert store.entries() == []
 
 
 @pytest.mark.parametrize("full", ["motions", "home"])

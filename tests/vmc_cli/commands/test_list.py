@@ -10,6 +10,7 @@ import pytest
 from registry.store import Store
 from tests import specimens
 from tests.conftest import Ran
+from tests.registry.test_broken_files import rewritten
 from tests.vmc_cli.commands.conftest import Run, parsed
 
 
@@ -65,6 +66,18 @@ def test_broken_and_foreign_files_are_listed_as_such_and_hide_nothing(run: Run, 
     found = {each["name"]: each["problem"] for each in parsed(run("list", "--json"))}
     assert found.keys() == {"a", "b", "c", "broken", "notes.txt"}
     assert all(bool(problem) is (name not in "abc") for name, problem in found.items())
+
+
+def test_a_motion_of_a_newer_vmc_is_not_called_damaged(
+    run: Run, on_terminal: Callable[..., Ran], store: Store
+) -> None:
+    specimens.save(store, "newer")
+    rewritten(store, "newer", **{"vmc.schema": "2"})
+    shown = on_terminal("list", width=200).stdout
+    assert ("it needs a newer vmc" in shown, "damaged" in shown) == (True, False)
+    assert run("list").stderr.endswith("newer: it needs a newer vmc (schema 2). pip install -U vmc\n")
+    [found] = parsed(run("list", "--json"))
+    assert (found["code"], found["hint"]) == (7, "pip install -U vmc")
 
 
 @pytest.mark.parametrize("width", [1, 30, 100])

@@ -66,6 +66,7 @@ def test_samples_are_shown_while_a_motion_is_learned_backward(run: Run, learned:
         (["seagull_walk", "--backbone", "sprites"], 7, "tiny"),
         (["seagull_walk", "--method", "vcm"], 2, "vmc"),
         (["seagull"], 2, "--prompt"),
+        (["seagul_walk"], 5, "neither a motion nor a clip seagul_walk"),
         (["nobody", "--prompt", "a bird is walking"], 5, "nobody"),
         (["seagull_walk", "--method", "vmc"], 5, "does not hold the clips"),
     ],
@@ -84,3 +85,12 @@ def test_a_wrong_wish_is_one_sentence(
     assert ran.rc == rc, ran.stderr
     assert said in ran.stderr
     assert ran.stderr.count("\n") == 1
+
+
+def test_the_name_of_a_model_of_ones_own_is_no_path(run: Run, known: str, here: Path, store: Store) -> None:
+    (here / "model").mkdir()
+    with store.writing(known, True) as slot:
+        slot.publish(specimens.card(backbone="./model"), specimens.tensors())
+    ran = run("reverse", known)
+    assert ran.rc == 7, ran.stderr
+    assert "--backbone FOLDER" in ran.stderr

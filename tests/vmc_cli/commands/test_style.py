@@ -10,6 +10,7 @@ import pytest
 from registry.store import Store
 from tests import specimens
 from tests.vmc_cli.commands.conftest import Run, parsed
+from tests.vmc_cli.commands.test_learn_interrupted import stop_after
 from vmc_cli import clip
 from vmc_cli.commands import learning
 
@@ -35,6 +36,21 @@ def test_a_clip_is_learned_first_and_kept(run: Run, tiny: str, clip: Path, store
     assert store.card("seagull_walk").prompt_used == "a seagull is walking"
 
 
+def test_interrupted_learning_goes_on_as_it_says(
+    *, run: Run, tiny: str, clip: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("style", clip, STYLE, "--prompt", "a seagull is walking", "--backbone", tiny, *FAST)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        stopped = run(*arguments)
+    assert stopped.rc == 130
+    assert stopped.stderr.endswith("The same command with --resume goes on from there.\n")
+    resumed = run(*arguments, "--resume")
+    assert resumed.rc == 0, resumed.stderr
+    assert "Learning: 1 step in" in resumed.stderr
+    assert store.card("seagull_walk").steps == 2
+
+
 def test_what_can_go_wrong_goes_wrong_before_learning(
     run: Run, tiny: str, clip: Path, here: Path, store: Store
 ) -> None:
@@ -49,9 +65,12 @@ def test_what_can_go_wrong_goes_wrong_before_learning(
         ran = run(*arguments)
         assert ran.rc == rc, ran.stderr
         assert ran.stderr.count("\n") == 1
-    assert run("style", clip, " ", *prompt).rc == 2
+    for style in (" ", "caf\udce9"):
+        assert run("style", clip, style, *prompt).rc == 2
     ran = run("style", clip, STYLE, *prompt, "--noise", "invertd")
     assert (ran.rc, "invertd" in ran.stderr) == (2, True)
+    ran = run("style", clip, STYLE, *prompt, "--guide-until", "0.4", "--guide-from", "0.3")
+    assert (ran.rc, "--guide-from, 0.3 (as asked for)" in ran.stderr) == (2, True)
     assert store.entries() == []
     assert sorted(os.listdir(here)) == ["seagull", "there.mp4"]
 
@@ -67,6 +86,7 @@ def test_a_subject_of_another_model_is_refused_before_learning(
 
 
 def test_a_learned_motion_needs_no_prompt(run: Run, known: str) -> None:
-    ran = run("style", known, STYLE, "--prompt", "a cat")
-    assert ran.rc == 2
-    assert "Leave out" in ran.stderr
+    for more in (("--prompt", "a cat"), ("--name", "cat"), ("--resume",)):
+        ran = run("style", known, STYLE, *more)
+        assert ran.rc == 2
+        assert "Leave out" in ran.stderr

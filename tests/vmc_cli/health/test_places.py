@@ -12,6 +12,7 @@ import pytest
 from registry import files
 from registry.store import Store
 from tests import specimens
+from tests.registry.test_broken_files import rewritten
 from vmc_cli import backbones, health
 from vmc_cli.backbones import cache
 from vmc_cli.evaluation import judges
@@ -54,6 +55,24 @@ def test_motions_are_counted_and_what_is_none_is_told(store: Store) -> None:
         ("motion notes.txt", 4),
     ]
     assert all(finding.problem and finding.hint for finding in others)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions")
+def test_motions_that_anybody_may_change_are_a_fault_with_what_to_do(store: Store) -> None:
+    specimens.save(store, "seagull_walk")
+    store.root.chmod(0o777)
+    [found] = places.motions()
+    assert (found.code, found.hint) == (8, f"Close their folder: chmod o-w {store.root}")
+    store.root.chmod(0o775)
+    [found] = places.motions()
+    assert found.problem == ""
+
+
+def test_a_motion_of_a_newer_vmc_is_not_called_damaged(store: Store) -> None:
+    specimens.save(store, "newer")
+    rewritten(store, "newer", **{"vmc.schema": "2"})
+    _, found = places.motions()
+    assert (found.name, found.code, found.hint) == ("motion newer", 7, "pip install -U vmc")
 
 
 def test_leftovers_and_unfinished_runs_are_told_and_no_fault(store: Store, home: Path) -> None:
