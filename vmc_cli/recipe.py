@@ -51,11 +51,18 @@ VALUES = ("kept", "none", "difference")
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 _FEED_FORWARD = ("net.0.proj", "net.2")
+_PROJECTIONS = ("proj_in", "proj_out")
 ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "temporal-attention": _ATTENTION,
         "temporal-feed-forward": _FEED_FORWARD,
+        "temporal-projection": _PROJECTIONS,
         "temporal-convolution": ("conv1.2", "conv2.3", "conv3.3", "conv4.3"),
+        "temporal-input": (
+            *(f"{attention}.{matrix}" for attention in ("attn1", "attn2") for matrix in _ATTENTION),
+            *(f"ff.{matrix}" for matrix in _FEED_FORWARD),
+            *_PROJECTIONS,
+        ),
         "spatial-self-attention": _ATTENTION,
         "spatial-cross-attention": _ATTENTION,
         "spatial-feed-forward": _FEED_FORWARD,

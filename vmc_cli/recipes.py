@@ -74,7 +74,9 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             trains=(
                 *_all("temporal-attention"),
                 *_all("temporal-feed-forward"),
+                *_all("temporal-projection"),
                 *_all("temporal-convolution"),
+                *_all("temporal-input"),
                 "spatial-cross-attention/to_k",
                 "spatial-cross-attention/to_v",
             ),

@@ -23,7 +23,9 @@ from vmc_cli.tokens import Token
 
 TEMPORAL = r"(down_blocks\.\d|mid_block|up_blocks\.\d)\.temp_attentions\.\d\.transformer_blocks\.0"
 ALL_TEMPORAL = TEMPORAL + r"\.(attn[12]\.(to_[qkv]|to_out\.0)|ff\.net\.(0\.proj|2))"
+PROJECTION = TEMPORAL.replace(r"transformer_blocks\.0", "proj_(in|out)")
 CONVOLUTION = r"(down_blocks\.\d|mid_block|up_blocks\.\d)\.temp_convs\.\d\.conv[1-4]\.\d"
+INPUT = r"transformer_in\.(proj_(in|out)|transformer_blocks\.0\.(attn[12]\.to_.*|ff\.net\..*))"
 TEXT = TEMPORAL.replace("temp_attentions", "attentions") + r"\.attn2\.to_[kv]"
 OUTER = TEMPORAL.replace(r"|mid_block", "")
 TABLES = OUTER + r"\.(m_qk|attn[12]\.m_v)"
@@ -34,7 +36,10 @@ TRAINED = {
     "vmc": (TEMPORAL + r"\.attn[12]\.to_[qkv]", 7 * 6),
     "director": (ALL_TEMPORAL, 7 * (2 * 4 + 2)),
     "subject": (TEXT, 7 * 2),
-    "token": (f"{ALL_TEMPORAL}|{CONVOLUTION}|{TEXT}", 7 * (2 * 4 + 2) + 11 * 4 + 7 * 2),
+    "token": (
+        "|".join((ALL_TEMPORAL, PROJECTION, CONVOLUTION, INPUT, TEXT)),
+        (7 + 1) * (2 * 4 + 2 + 2) + 11 * 4 + 7 * 2,
+    ),
     "inversion": (TABLES, 3 * 3),
     "inversion/object": (TABLES, 3 * 3),
     "inversion/camera": (TABLES, 6 * 3),

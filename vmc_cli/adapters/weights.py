@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial, reduce
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -186,6 +187,11 @@ def _full(sites: Sequence[Site]) -> Iterator[Trainable]:
             site.layer.weight = weight
 
 
+def _unnamed(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """Networks may call an input by its name in a layer of torch, which one of peft does not know."""
+    return (*inputs, *named.values()), {}
+
+
 @contextmanager
 def _low_rank(
     network: nn.Module, sites: Sequence[Site], rank: int, generator: Generator
@@ -208,6 +214,7 @@ def _low_rank(
             _compute_in(sites[0].layer.weight.dtype, layer)
         for wrapped in layers:
             wrapped.cast_input_dtype_enabled = False
+            wrapped.register_forward_pre_hook(_unnamed, with_kwargs=True)
         yield Trainable(parameters, {})
     finally:
         for site in sites:
