@@ -48,6 +48,11 @@ def test_a_token_is_learned_as_its_paper_says():
     assert {key for key in token.trains if key.startswith("temporal")} == temporal
     spatial = {key for key in token.trains if key.startswith("spatial")}
     assert spatial == {"spatial-cross-attention/to_k", "spatial-cross-attention/to_v"}
+    assert token.adjusted({"rank": None}).learning_rate == token.full_learning_rate == 5e-6
+
+
+def test_a_token_is_needed_where_something_is_learned_as_one():
+    assert {name for name, recipe in RECIPES.items() if recipe.needs_token} == {"token", "subject"}
 
 
 def test_a_subject_is_learned_from_pictures_by_spatial_layers_and_its_token():
