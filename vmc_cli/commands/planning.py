@@ -125,8 +125,8 @@ def planned(
     if not name:
         raise UsageError("No name can be made from this prompt.", "Name the motion with --name.")
     checks.existing("clip", clips)
-    token = tokens.of(card) if card else _token(wish, used, spec)
-    _check_token(recipe, token, again=card is not None)
+    token = tokens.of(card) if card and wish.token is None else _token(wish, spec)
+    _check_token(recipe, token, used)
     if recipe.early_stop:
         _check_judge(wish, spec)
     if recipe.learns == SUBJECT:
@@ -159,24 +159,25 @@ def require_free(plan: Plan) -> Plan:
     return plan
 
 
-def _token(wish: Wish, prompt: str, spec: Spec) -> Token | None:
+def _token(wish: Wish, spec: Spec) -> Token | None:
     if wish.token is None:
         return None
-    taken = [entry.card for entry in Store.default().entries() if entry.card and entry.name != wish.name]
-    return tokens.chosen(wish.token, prompt, [card for card in taken if card.backbone == spec.name])
+    others = [entry.card for entry in Store.default().entries() if entry.card and entry.name != wish.name]
+    taken = [tokens.of(card) for card in others if card.backbone == spec.name]
+    return tokens.chosen(wish.token, [token for token in taken if token])
 
 
-def _check_token(recipe: Recipe, token: Token | None, *, again: bool) -> None:
-    """Raise UsageError where there must be a token and is none; again: a motion is learned once more."""
-    needed = recipe.method == "token" or recipe.learns == SUBJECT
+def _check_token(recipe: Recipe, token: Token | None, prompt: str) -> None:
+    """Raise UsageError where there must be a token and is none, or `prompt` does not say the one there is."""
     for wanted, problem in (
-        (needed, f"The method {recipe.method} needs a token."),
+        (recipe.needs_token, f"The method {recipe.method} needs a token."),
         (recipe.trains_token, "There is no token to train."),
         (recipe.early_stop, "Learning stops early only for a token."),
     ):
         if wanted and token is None:
-            hint = 'Add --token "V*", and say it in the prompt.'
-            raise UsageError(problem, f"Name the clip itself. {hint}" if again else hint)
+            raise UsageError(problem, 'Add --token "V*", and say it in the prompt.')
+    if token:
+        tokens.require_said(prompt, token)
 
 
 def _check_judge(wish: Wish, spec: Spec) -> None:
