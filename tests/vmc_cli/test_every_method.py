@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import safetensors.numpy
 import torch
@@ -134,6 +136,16 @@ def test_the_network_is_bit_for_bit_as_before_and_strength_0_leaves_it_alone(tin
         assert not torch.equal(predicted(tiny_backbone), bare)
     assert fingerprint(tiny_backbone.network) == before
     assert torch.equal(predicted(tiny_backbone), bare)
+
+
+@EVERY
+def test_strength_0_from_random_noise_equals_no_motion(tiny_backbone, method, monkeypatch):
+    monkeypatch.setattr(tiny_backbone, "spec", replace(tiny_backbone.spec, course=Course(2)))
+    without = generate(tiny_backbone, "a cat", noise="random", seed=3).frames
+    deltas = [(learned(tiny_backbone, method), 0.0)]
+    assert np.array_equal(
+        generate(tiny_backbone, "a cat", noise="random", seed=3, deltas=deltas).frames, without
+    )
 
 
 @EVERY

@@ -93,7 +93,7 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
         tokens.agreed(each, cards, [(one.name, one.token) for one in cast.inversions])
     videos = targets.planned(wish, wanted, many=not isinstance(prompt, str))
     asked = {field.name: getattr(wish, field.name) for field in fields(Course)}
-    liked = spec.course.liked_by(cards[0].recipe) if named else spec.course
+    liked = spec.course.liked_by(cards[0].recipe, named[0][1]) if named else spec.course
     course = replace(liked, **{key: value for key, value in asked.items() if value is not None})
     noise = wish.noise or (str(cards[0].recipe.get("noise")) if named else "random")
     return Plan(wish, spec, course.from_noise(noise), named, videos, cast)
