@@ -95,8 +95,16 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
     asked = {field.name: getattr(wish, field.name) for field in fields(Course)}
     liked = spec.course.liked_by(cards[0].recipe, named[0][1]) if named else spec.course
     course = replace(liked, **{key: value for key, value in asked.items() if value is not None})
-    noise = wish.noise or (str(cards[0].recipe.get("noise")) if named else "random")
+    noise = wish.noise or (_own_noise(cards[0]) if named else "random")
+    if noise != "random":
+        backbones.require_size(spec, cards[0], "Use --noise random.")
     return Plan(wish, spec, course.from_noise(noise), named, videos, cast)
+
+
+def _own_noise(card: Card) -> str:
+    """What a video that follows the motion of `card` starts from unless it is told, as `Delta.noise` says."""
+    several = card.recipe.get("noise_of_several") if len(card.sources) > 1 else ""
+    return str(several or card.recipe.get("noise"))
 
 
 def carry_out(plan: Plan, *, as_json: bool) -> None:

@@ -118,6 +118,7 @@ def planned(
     card = casting.card_of(motion) if motion else None
     if card:
         backbones.require_match(spec, card)
+        backbones.require_size(spec, card, "Reverse its clip instead.")
     recipe = _recipe(wish, spec, method, card)
     keep = wish.keep_prompt or not recipe.invariant_prompt
     used = prompt if keep else prompts.invariant(prompt)
