@@ -67,6 +67,12 @@ def _weights(store: Store, name: str) -> dict[str, bytes]:
     [
         ("like = 'vmc'\nlearnin_rate = 1e-3", 2, "learning_rate"),
         ("like = 'vmc'\nrank = 0", 2, "rank"),
+        ("like = 'token'", 2, "needs a token"),
+        (
+            "like = 'vmc'\nblocks = 'outer'\ntrains = ['temporal-input/proj_in']",
+            7,
+            "no temporal-input/proj_in",
+        ),
         (None, 5, "mine.toml"),
     ],
 )
