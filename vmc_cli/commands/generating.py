@@ -116,7 +116,7 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
     from vmc_cli.delta import Delta
 
     wish, store = plan.wish, Store.default()
-    casting.warn_if_partial(plan.cast)
+    casting.tell(plan.cast)
     deltas = [(Delta.load(store, name), strength) for name, strength in (*plan.motions, *plan.cast.learned)]
     noise = wish.noise or (deltas[0][0].noise if plan.motions else "random")
     backbone = loading.loaded(plan.spec, wish.attention, to_compile=wish.compile)
