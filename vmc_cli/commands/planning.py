@@ -19,7 +19,7 @@ from vmc_cli.commands import casting, checks, learning_options, options
 from vmc_cli.decoding.pictures import in_order
 from vmc_cli.errors import ClipError, IncompatibleError, UsageError
 from vmc_cli.evaluation import judges
-from vmc_cli.recipe import ALL_ALONG, RESIZABLE, SUBJECT, Recipe, Span
+from vmc_cli.recipe import RESIZABLE, SUBJECT, Recipe
 from vmc_cli.tokens import Token
 
 WITH_ORACLE = "sprites"
@@ -218,13 +218,6 @@ def _check_with(name: str, recipe: Recipe, spec: Spec, prompt: str, token: Token
         raise IncompatibleError(
             f"No subject can be learned with {name}: pictures have no frames for its motion embeddings.",
             "Learn the subject alone; both can act together when generating.",
-        )
-    partly, changed = Span.told(card.recipe) != ALL_ALONG, card.recipe.get("trains")
-    shared = isinstance(changed, list) and any(key in changed for key in recipe.trains)
-    if recipe.rank is None and partly and shared:
-        raise UsageError(
-            f"Full weights cannot be learned with {name}: it changes them for a part of the way only.",
-            "Choose a --rank.",
         )
     if token and (its := tokens.of(card)):
         tokens.apart([(name, its), ("this subject", token)])
