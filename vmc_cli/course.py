@@ -30,9 +30,12 @@ class Course:
     guide_until: float = 0.0
     eta: float = 0.0
 
-    def liked_by(self, recipe: Mapping[str, Any]) -> Course:
-        """This with the guidance that a motion's ``recipe`` (as its card keeps it) likes better, if any."""
-        told = recipe.get("guidance")
+    def liked_by(self, recipe: Mapping[str, Any], strength: float) -> Course:
+        """This with the guidance that a motion's ``recipe`` (as its card keeps it) likes better, if any.
+
+        At the ``strength`` 0 nothing is followed, so nothing is liked better.
+        """
+        told = recipe.get("guidance") if strength else None
         told = told if isinstance(told, int | float) and math.isfinite(told) else None
         return self if told is None else replace(self, guidance=float(told))
 

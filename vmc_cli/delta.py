@@ -251,4 +251,5 @@ def attached(backbone: Backbone, deltas: Sequence[tuple[Delta, float]]) -> Itera
             stack.enter_context(kind.attached([one for one in placed if type(one[0]) is kind and one[2]]))
             for kind in adapters.ADAPTERS.values()
         ]
-        yield partial(adapters.together, each)
+        partly = [acts for acts in each if acts is not adapters.all_along]
+        yield partial(adapters.together, partly) if partly else adapters.all_along

@@ -26,8 +26,9 @@ NOISES = ("inverted", "blend", "low-frequency", "motion", "random")
 DEFAULT_NOISE = "motion"
 """Start of a video that follows a motion, unless its method has another; without one it is random."""
 
-UNSET: Mapping[str, str] = MappingProxyType({"rank": "full", "guidance": "own"})
-"""What None is called, where a recipe may have it: whole weights, and as much as the model likes best."""
+UNSET: Mapping[str, str] = MappingProxyType({"rank": "full", "guidance": "own", "full_learning_rate": "same"})
+"""What None is called, where a recipe may have it: whole weights, as much as the model likes best, and as for
+low rank."""
 
 LARGEST_RANK = 1024
 
@@ -51,11 +52,18 @@ VALUES = ("kept", "none", "difference")
 
 _ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 _FEED_FORWARD = ("net.0.proj", "net.2")
+_PROJECTIONS = ("proj_in", "proj_out")
 ROLES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "temporal-attention": _ATTENTION,
         "temporal-feed-forward": _FEED_FORWARD,
+        "temporal-projection": _PROJECTIONS,
         "temporal-convolution": ("conv1.2", "conv2.3", "conv3.3", "conv4.3"),
+        "temporal-input": (
+            *(f"{attention}.{matrix}" for attention in ("attn1", "attn2") for matrix in _ATTENTION),
+            *(f"ff.{matrix}" for matrix in _FEED_FORWARD),
+            *_PROJECTIONS,
+        ),
         "spatial-self-attention": _ATTENTION,
         "spatial-cross-attention": _ATTENTION,
         "spatial-feed-forward": _FEED_FORWARD,
@@ -113,17 +121,18 @@ class Recipe:
 
     ``learns`` is one of `LEARNS`; a subject needs no inversion, so its ``inversion_steps`` are 0. ``trains``
     names the layers as ``role/projection`` (``temporal-attention/to_q``); roles are those of
-    ``backbones.base.Site``. ``rank`` None trains full weights. ``stride`` is in frames. ``noise`` is what
-    generation starts from by default, ``noise_of_several`` where that differs for several clips;
-    ``guidance`` is what it is guided with, None for as much as the model likes best. ``kind`` is
-    the kind of motion that a variant of the method is for. ``aside`` names spatial layers that learn the
-    looks of each clip meanwhile, and are dropped. ``alpha`` shapes the density of early ``timesteps``;
+    ``backbones.base.Site``. ``rank`` None trains full weights; ``full_learning_rate`` is theirs, where that
+    of low rank does not suit them (see `adjusted`). ``stride`` is in frames. ``noise`` is what generation
+    starts from by default, ``noise_of_several`` where that differs for several clips; ``guidance`` is what it
+    is guided with, None for as much as the model likes best. ``kind`` is the kind of motion that a variant of
+    the method is for. ``aside`` names spatial layers that learn the looks of each clip meanwhile, and are
+    dropped. ``alpha`` shapes the density of early ``timesteps``;
     ``augmented`` is how many changed copies of each clip or picture are learned from too, and if
     ``recoloured`` each is also learned from in other colours; pictures of a subject are videos of one frame,
-    or if ``stills`` as long ones as the model makes, in which nothing moves; with ``trains_token`` the
-    token's own vectors are learned as well; it learns, and acts, while no more than the share ``acts_from``
-    of the noising is left, and more than ``acts_until``; with ``early_stop`` learning stops when other
-    subjects lose their looks.
+    or if ``stills`` as long ones as the model makes, in which nothing moves; what ``needs_token`` is learned
+    as what a token stands for, and with ``trains_token`` the token's own vectors are learned as well; it
+    learns, and acts, while no more than the share ``acts_from`` of the noising is left, and more than
+    ``acts_until``; with ``early_stop`` learning stops when other subjects lose their looks.
     """
 
     method: str
@@ -157,6 +166,8 @@ class Recipe:
     acts_until: float = 0.0
     learns: str = MOTION
     early_stop: bool = False
+    needs_token: bool = False
+    full_learning_rate: float | None = None
 
     def __post_init__(self) -> None:
         for what, chosen, known in (
@@ -212,7 +223,11 @@ class Recipe:
         ):
             if value < 1:
                 raise UsageError(f"The {name.replace('_', ' ')} must be at least 1, not {value}.")
-        for name, number in (("learning rate", self.learning_rate), ("clip norm", self.clip_norm)):
+        for name, number in (
+            ("learning rate", self.learning_rate),
+            ("full learning rate", 1.0 if self.full_learning_rate is None else self.full_learning_rate),
+            ("clip norm", self.clip_norm),
+        ):
             if not 0 < number < math.inf:
                 raise UsageError(f"The {name} must be above 0, not {number}.")
         if self.rank is not None and self.rank > LARGEST_RANK:
@@ -274,5 +289,11 @@ class Recipe:
             raise UsageError("The recipe is not complete.", str(error)) from error
 
     def adjusted(self, changes: Mapping[str, Any]) -> Recipe:
-        """This recipe with some numbers replaced (a backbone's, then the user's)."""
+        """This recipe with some numbers replaced (a backbone's, then the user's).
+
+        Full weights in place of low rank are learned at their own rate, unless ``changes`` tell another.
+        """
+        to_full = self.rank is not None and changes.get("rank", self.rank) is None
+        if to_full and self.full_learning_rate is not None:
+            changes = {"learning_rate": self.full_learning_rate, **changes}
         return replace(self, **changes)

@@ -81,6 +81,8 @@ def _read(path: Path, preferred: Mapping[str, Mapping[str, Any]]) -> Recipe:
         ]
         if missing:
             raise UsageError(f"The recipe lacks {', '.join(missing)}.", f'Add them, or {_LIKE} = "vmc".')
+        if (kind := values.get("kind")) and not any(kind in kinds for kinds in KINDS.values()):
+            raise UsageError(f"No kind of motion is called {kind!r}.", f"Leave out kind; {_kinds()}")
         return Recipe(**values)
     except UsageError as error:
         raise UsageError(f"{path} cannot be used: {error.message}", error.hint) from None
@@ -116,9 +118,9 @@ def _value(path: Path, key: str, value: Any, kind: str) -> Any:
         "str": (_is(value, str), "a text in quotation marks"),
         "bool": (isinstance(value, bool), "true or false"),
         "int": (_is(value, int), "a whole number"),
-        "int | None": (_is(value, int), 'a whole number, or "full"'),
+        "int | None": (_is(value, int), f'a whole number, or "{UNSET.get(key)}"'),
         "float": (_is(value, int, float), "a number"),
-        "float | None": (_is(value, int, float), 'a number, or "own"'),
+        "float | None": (_is(value, int, float), f'a number, or "{UNSET.get(key)}"'),
         "tuple[str, ...]": (texts, "a list of texts"),
         "tuple[float, float]": (numbers and len(value) == 2, "a list of two numbers"),
     }[kind]

@@ -74,14 +74,17 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             trains=(
                 *_all("temporal-attention"),
                 *_all("temporal-feed-forward"),
+                *_all("temporal-projection"),
                 *_all("temporal-convolution"),
+                *_all("temporal-input"),
                 "spatial-cross-attention/to_k",
                 "spatial-cross-attention/to_v",
             ),
             rank=16,
             loss="mse",
             stride=1,
-            learning_rate=1e-4,  # for low rank; the paper trains full weights, at 5e-6
+            learning_rate=1e-4,  # for low rank, which the paper does not train
+            full_learning_rate=5e-6,
             weight_decay=0.01,
             betas=(0.9, 0.999),
             clip_norm=1.0,
@@ -91,6 +94,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             invariant_prompt=False,
             noise="random",
             augmented=8,
+            needs_token=True,
         ),
         "subject": Recipe(
             method="subject",
@@ -107,6 +111,7 @@ RECIPES: Mapping[str, Recipe] = MappingProxyType(
             inversion_steps=0,
             invariant_prompt=False,
             noise="random",
+            needs_token=True,
             trains_token=True,
             learns=SUBJECT,
         ),

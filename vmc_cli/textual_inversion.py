@@ -55,7 +55,7 @@ def of(file: File, width: int, taken: Iterable[Token]) -> TextualInversion:
         raise Damaged(f"{file.name} holds vectors that cannot be right.", "Choose another file.")
     shown = Path(file.name).stem if key == _A1111 else key
     try:
-        return TextualInversion(file.name, tokens.with_free_word(shown, taken), vectors)
+        return TextualInversion(file.name, tokens.chosen(shown, taken), vectors)
     except UsageError as error:
         problem = f"{file.name} cannot be used: {error.message}"
         raise UsageError(problem, "Its token is the file's name, or the key in it.") from None

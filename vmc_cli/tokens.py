@@ -10,7 +10,7 @@ from registry.card import Card
 from vmc_cli.errors import IncompatibleError, UsageError
 
 WORDS = ("pll", "sks", "zwx", "ohwx")
-"""Rare words that a model knows nothing of, the first that is free is taken (V*, and DreamBooth)."""
+"""Rare words that a model knows nothing of (V*, and DreamBooth)."""
 
 LONGEST = 40
 
@@ -45,36 +45,38 @@ def checked(shown: str) -> str:
     return shown
 
 
-def with_free_word(shown: str, taken: Iterable[Token]) -> Token:
-    """The token ``shown``, with the first word that none of ``taken`` has. Raises as `checked` does."""
-    used = {token.word for token in taken}
-    return Token(checked(shown), next((word for word in WORDS if word not in used), WORDS[0]))
+def chosen(shown: str, taken: Iterable[Token]) -> Token:
+    """The token ``shown``, with the first of the words that fewest of ``taken`` have.
 
-
-def chosen(shown: str, prompt: str, taken: Iterable[Card]) -> Token:
-    """The token ``shown``, with the first word that nothing of ``taken`` has.
-
-    Raises UsageError when it cannot be a token, or when ``prompt`` does not say it.
+    Raises UsageError when it cannot be a token.
     """
-    token = with_free_word(shown, [token for token in map(of, taken) if token])
+    used = [token.word for token in taken]
+    return Token(checked(shown), min(WORDS, key=used.count))
+
+
+def require_said(prompt: str, token: Token) -> None:
+    """Raise UsageError unless ``prompt`` says the token."""
     if not token.is_in(prompt):
         raise UsageError(
             f"The prompt does not say {token.shown}.",
             f'Say what it stands for: "a person doing the {token.shown}".',
         )
-    return token
 
 
 def apart(named: Sequence[tuple[str, Token]]) -> None:
     """Raise IncompatibleError unless all tokens, each with the name of whose it is, can be told apart."""
     for number, (name, token) in enumerate(named):
         for other, its in named[:number]:
-            alike = token.shown.casefold() == its.shown.casefold()
-            if alike or token.word == its.word:
-                same = token.shown if alike else token.word
+            if token.shown.casefold() == its.shown.casefold():
                 raise IncompatibleError(
-                    f"{other} and {name} both have the token {same}.",
-                    "Learn one of them again with another --token, while the other is there.",
+                    f"{other} and {name} both have the token {token.shown}.",
+                    "Learn one of them again with another --token.",
+                )
+            if token.word == its.word:
+                raise IncompatibleError(
+                    f"{other} and {name} are both told to the model as {token.word}.",
+                    f"Learn one of them again; where each of {', '.join(WORDS)} is taken, first remove what "
+                    "you do not need.",
                 )
 
 

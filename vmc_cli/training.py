@@ -91,7 +91,7 @@ def train(
         ),
     ]
     turns = [range(len(latents)), *([range(len(latents), len(examples))] if others else [])]
-    with adapter.trained(generator) as trainable:
+    with adapter.trained(generator, beside=acts is not adapters.all_along) as trainable:
         paths = adapters.Paths(backbone, recipe.aside, len(examples), generator)
         beside = {**paths.parameters, **(words.parameters if words else {})}
         state = _State(backbone, {**trainable.parameters, **beside}, recipe, generator)

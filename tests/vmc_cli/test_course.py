@@ -8,8 +8,9 @@ from vmc_cli.recipes import RECIPES
 
 def test_guidance_is_what_a_method_likes_else_the_models_own():
     own = Course(steps=9, guidance=5.0)
-    assert own.liked_by(RECIPES["vmc"].to_card()) == own
-    assert own.liked_by(RECIPES["inversion"].to_card()) == Course(steps=9, guidance=10.0)
+    assert own.liked_by(RECIPES["vmc"].to_card(), 1.0) == own
+    assert own.liked_by(RECIPES["inversion"].to_card(), 0.3) == Course(steps=9, guidance=10.0)
+    assert own.liked_by(RECIPES["inversion"].to_card(), 0.0) == own
 
 
 def test_random_noise_is_guided_from_the_beginning():
@@ -20,4 +21,4 @@ def test_random_noise_is_guided_from_the_beginning():
 
 @pytest.mark.parametrize("told", [None, "10", float("nan"), float("inf"), [10]])
 def test_a_card_that_tells_nonsense_changes_nothing(told):
-    assert Course().liked_by({"guidance": told}) == Course()
+    assert Course().liked_by({"guidance": told}, 1.0) == Course()

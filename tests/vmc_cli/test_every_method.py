@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import safetensors.numpy
 import torch
@@ -23,7 +25,9 @@ from vmc_cli.tokens import Token
 
 TEMPORAL = r"(down_blocks\.\d|mid_block|up_blocks\.\d)\.temp_attentions\.\d\.transformer_blocks\.0"
 ALL_TEMPORAL = TEMPORAL + r"\.(attn[12]\.(to_[qkv]|to_out\.0)|ff\.net\.(0\.proj|2))"
+PROJECTION = TEMPORAL.replace(r"transformer_blocks\.0", "proj_(in|out)")
 CONVOLUTION = r"(down_blocks\.\d|mid_block|up_blocks\.\d)\.temp_convs\.\d\.conv[1-4]\.\d"
+INPUT = r"transformer_in\.(proj_(in|out)|transformer_blocks\.0\.(attn[12]\.to_.*|ff\.net\..*))"
 TEXT = TEMPORAL.replace("temp_attentions", "attentions") + r"\.attn2\.to_[kv]"
 OUTER = TEMPORAL.replace(r"|mid_block", "")
 TABLES = OUTER + r"\.(m_qk|attn[12]\.m_v)"
@@ -34,7 +38,10 @@ TRAINED = {
     "vmc": (TEMPORAL + r"\.attn[12]\.to_[qkv]", 7 * 6),
     "director": (ALL_TEMPORAL, 7 * (2 * 4 + 2)),
     "subject": (TEXT, 7 * 2),
-    "token": (f"{ALL_TEMPORAL}|{CONVOLUTION}|{TEXT}", 7 * (2 * 4 + 2) + 11 * 4 + 7 * 2),
+    "token": (
+        "|".join((ALL_TEMPORAL, PROJECTION, CONVOLUTION, INPUT, TEXT)),
+        (7 + 1) * (2 * 4 + 2 + 2) + 11 * 4 + 7 * 2,
+    ),
     "inversion": (TABLES, 3 * 3),
     "inversion/object": (TABLES, 3 * 3),
     "inversion/camera": (TABLES, 6 * 3),
@@ -129,6 +136,16 @@ def test_the_network_is_bit_for_bit_as_before_and_strength_0_leaves_it_alone(tin
         assert not torch.equal(predicted(tiny_backbone), bare)
     assert fingerprint(tiny_backbone.network) == before
     assert torch.equal(predicted(tiny_backbone), bare)
+
+
+@EVERY
+def test_strength_0_from_random_noise_equals_no_motion(tiny_backbone, method, monkeypatch):
+    monkeypatch.setattr(tiny_backbone, "spec", replace(tiny_backbone.spec, course=Course(2)))
+    without = generate(tiny_backbone, "a cat", noise="random", seed=3).frames
+    deltas = [(learned(tiny_backbone, method), 0.0)]
+    assert np.array_equal(
+        generate(tiny_backbone, "a cat", noise="random", seed=3, deltas=deltas).frames, without
+    )
 
 
 @EVERY

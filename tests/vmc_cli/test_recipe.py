@@ -49,6 +49,15 @@ def test_a_card_that_lacks_a_number_is_refused():
         Recipe.from_card(card)
 
 
+def test_full_weights_in_place_of_low_rank_have_their_own_rate_unless_told():
+    low = RECIPES["vmc"].adjusted({"full_learning_rate": 1e-6})
+    assert low.adjusted({"rank": 4}).learning_rate == low.learning_rate
+    assert low.adjusted({"rank": None}).learning_rate == 1e-6
+    assert low.adjusted({"rank": None, "learning_rate": 1e-5}).learning_rate == 1e-5
+    assert low.adjusted({"rank": None}).adjusted({"learning_rate": 1e-5, "rank": None}).learning_rate == 1e-5
+    assert RECIPES["vmc"].adjusted({"rank": None}).learning_rate == RECIPES["vmc"].learning_rate
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -62,6 +71,7 @@ def test_a_card_that_lacks_a_number_is_refused():
         {"learning_rate": -1.0},
         {"learning_rate": float("nan")},
         {"learning_rate": float("inf")},
+        {"full_learning_rate": 0.0},
         {"timesteps": "sometimes"},
         {"trains": ()},
         {"trains": ("temporal-attention/to_x",)},

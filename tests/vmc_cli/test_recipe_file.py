@@ -102,6 +102,8 @@ def test_a_kind_that_a_method_does_not_have_is_refused(method, kind, said):
         ("like = 3", r"no method"),
         ("like = ['vmc']", r"no method"),
         ("like = 'inversion'\nkind = 'camra'", r"no kind 'camra'.*camera"),
+        (as_toml(VMC).replace('kind = ""', 'kind = "camra"'), r"No kind of motion is called 'camra'.*camera"),
+        ("like = 'vmc'\nfull_learning_rate = 'own'", r'a number, or "same"'),
         ("like = 'vmc'\nrank = 2048", r"rank must be at most 1024"),
         ("like = 'vmc'\ninversion_steps = 1001", r"inversion steps must be at most 1000"),
         ("like = 'vmc'\nsteps = '300'", r"steps = '300'.*whole number"),

@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from vmc_cli.backbones import BACKBONES
+from vmc_cli.recipe import ROLES
 from vmc_cli.recipes import KINDS, RECIPES
 
 
@@ -43,10 +44,15 @@ def test_a_token_is_learned_as_its_paper_says():
     token = RECIPES["token"]
     assert (token.loss, token.timesteps, token.alpha, token.steps) == ("mse", "early", 0.5, 3000)
     assert (token.noise, token.invariant_prompt) == ("random", False)
-    roles = ("temporal-attention", "temporal-feed-forward", "temporal-convolution", "spatial-cross-attention")
-    assert token.roles == roles
+    temporal = {f"{role}/{key}" for role in ROLES if role.startswith("temporal") for key in ROLES[role]}
+    assert {key for key in token.trains if key.startswith("temporal")} == temporal
     spatial = {key for key in token.trains if key.startswith("spatial")}
     assert spatial == {"spatial-cross-attention/to_k", "spatial-cross-attention/to_v"}
+    assert token.adjusted({"rank": None}).learning_rate == token.full_learning_rate == 5e-6
+
+
+def test_a_token_is_needed_where_something_is_learned_as_one():
+    assert {name for name, recipe in RECIPES.items() if recipe.needs_token} == {"token", "subject"}
 
 
 def test_a_subject_is_learned_from_pictures_by_spatial_layers_and_its_token():

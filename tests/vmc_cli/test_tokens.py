@@ -30,27 +30,30 @@ def test_each_whole_token_is_spoken_as_its_word(prompt, said):
     assert tokens.spoken(prompt, [Token("V*", "pll")]) == said
 
 
-def test_the_first_free_word_is_taken():
-    prompt = "a person doing the V*"
-    assert tokens.chosen(" V* ", prompt, []) == Token("V*", WORDS[0])
-    taken = [card("a", token="A*", word=WORDS[0]), card("b"), card("c", token="C*", word=WORDS[2])]
-    assert tokens.chosen("V*", prompt, taken) == Token("V*", WORDS[1])
-    everything = [card("a", token="A*", word=word) for word in WORDS]
-    assert tokens.chosen("V*", prompt, everything).word == WORDS[0]
+def test_the_first_free_word_is_taken_and_the_least_used_where_none_is():
+    assert tokens.chosen(" V* ", []) == Token("V*", WORDS[0])
+    assert tokens.chosen("V*", [Token("A*", WORDS[0]), Token("C*", WORDS[2])]) == Token("V*", WORDS[1])
+    taken: list[Token] = []
+    for number in range(2 * len(WORDS)):
+        taken.append(tokens.chosen(f"V{number}", taken))
+    assert [token.word for token in taken] == [*WORDS, *WORDS]
+    del taken[2]
+    assert tokens.chosen("V*", taken).word == WORDS[2]
 
 
 @pytest.mark.parametrize("shown", ["", "  ", "two words", "V*\n", "x" * 41, "\x1b[31m"])
 def test_what_is_no_short_word_cannot_be_a_token(shown):
     if shown.strip() == "V*":
-        assert tokens.chosen(shown, "the V*", []).shown == "V*"
+        assert tokens.chosen(shown, []).shown == "V*"
         return
     with pytest.raises(UsageError, match="cannot be a token"):
-        tokens.chosen(shown, f"doing {shown}", [])
+        tokens.chosen(shown, [])
 
 
 def test_a_prompt_must_say_it():
     with pytest.raises(UsageError, match=r"does not say V\*"):
-        tokens.chosen("V*", "a person is dancing", [])
+        tokens.require_said("a person is dancing", Token("V*", "pll"))
+    tokens.require_said("a person doing the V*", Token("V*", "pll"))
     one = card("carlton", token="V*", word="pll")
     with pytest.raises(UsageError, match=r"does not say V\*, for which carlton stands") as caught:
         tokens.agreed("a person is dancing", [one, card("walk")])
@@ -58,12 +61,19 @@ def test_a_prompt_must_say_it():
     tokens.agreed("a dog doing the V*", [one, card("walk")])
 
 
-@pytest.mark.parametrize("other", [{"token": "V*", "word": "sks"}, {"token": "W*", "word": "pll"}])
-def test_motions_that_cannot_be_told_apart_are_refused(other):
-    with pytest.raises(IncompatibleError, match=r"a and b both have the token"):
+@pytest.mark.parametrize(
+    ("other", "problem", "hint"),
+    [
+        ({"token": "V*", "word": "sks"}, r"a and b both have the token V\*", "another --token"),
+        ({"token": "W*", "word": "pll"}, "a and b are both told to the model as pll", "pll, sks, zwx, ohwx"),
+    ],
+)
+def test_motions_that_cannot_be_told_apart_are_refused(other, problem, hint):
+    with pytest.raises(IncompatibleError, match=problem) as caught:
         tokens.agreed("the V* and W*", [card("a", token="V*", word="pll"), card("b", **other)])
+    assert hint in caught.value.hint
     named = [("b", Token(other["token"], other["word"]))]
-    with pytest.raises(IncompatibleError, match=r"a and b both have the token"):
+    with pytest.raises(IncompatibleError, match=problem):
         tokens.agreed("the V* and W*", [card("a", token="v*", word="pll")], named)
 
 

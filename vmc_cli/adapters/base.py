@@ -104,10 +104,11 @@ class Adapter(ABC):
         """Whether these tensors, complete and of the right shapes, change anything."""
 
     @abstractmethod
-    def trained(self, generator: Generator) -> AbstractContextManager[Trainable]:
+    def trained(self, generator: Generator, *, beside: bool = False) -> AbstractContextManager[Trainable]:
         """Make the sites trainable while inside; the network is bit for bit as before afterwards.
 
         It starts as the frozen network. ``generator``, on the CPU, draws what has to start at random.
+        ``beside``: meanwhile others, attached before, act on the network for a part of the way.
         """
 
     @staticmethod

@@ -37,7 +37,7 @@ class Embedding(Adapter):
         return any(bool(tensors[key].any()) for key in self.shapes())
 
     @contextmanager
-    def trained(self, generator: Generator) -> Iterator[Trainable]:
+    def trained(self, generator: Generator, *, beside: bool = False) -> Iterator[Trainable]:
         """See `Adapter.trained`. Tables start as zero; gamma is 1 and values are kept while learning."""
         device = self.backbone.device
         tables = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial, reduce
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -32,10 +33,10 @@ class Weights(Adapter):
         return any(bool(difference(site, tensors).any()) for site in self.sites)
 
     @contextmanager
-    def trained(self, generator: Generator) -> Iterator[Trainable]:
+    def trained(self, generator: Generator, *, beside: bool = False) -> Iterator[Trainable]:
         """See `Adapter.trained`."""
         network, rank = self.backbone.network, self.adaptation.rank
-        with trained(network, self.sites, rank, generator) as trainable:
+        with trained(network, self.sites, rank, generator, beside=beside) as trainable:
             yield trainable
 
     @staticmethod
@@ -89,7 +90,7 @@ def _at(
 
 @contextmanager
 def _exchanged(weights: Mapping[nn.Module, nn.Parameter]) -> Iterator[None]:
-    now = {layer: layer.weight for layer in weights}
+    now = {layer: getattr(*_beneath(layer)) for layer in weights}
     _put(weights)
     try:
         yield
@@ -99,7 +100,14 @@ def _exchanged(weights: Mapping[nn.Module, nn.Parameter]) -> Iterator[None]:
 
 def _put(weights: Mapping[nn.Module, nn.Parameter]) -> None:
     for layer, weight in weights.items():
-        layer.weight = weight
+        setattr(*_beneath(layer), weight)
+
+
+def _beneath(layer: nn.Module) -> tuple[nn.Module, str]:
+    """Where the weight of ``layer`` is: beneath what is learned in addition, if something is."""
+    if parametrize.is_parametrized(layer, "weight") and isinstance(layer.parametrizations.weight[0], _Plus):
+        return layer.parametrizations.weight, "original"
+    return layer, "weight"
 
 
 def _merged(weight: Tensor, changes: Sequence[Change]) -> Tensor:
@@ -140,15 +148,22 @@ def product(down: Tensor, up: Tensor) -> Tensor:
 
 @contextmanager
 def trained(
-    network: nn.Module, sites: Sequence[Site], rank: int | None, generator: Generator
+    network: nn.Module,
+    sites: Sequence[Site],
+    rank: int | None,
+    generator: Generator,
+    *,
+    beside: bool = False,
 ) -> Iterator[Trainable]:
     """Make ``sites`` of the frozen ``network`` trainable while inside; bit for bit as before afterwards.
 
     Args:
         rank: of the product B A that is added to each weight, which starts as zero; None trains the weights.
         generator: draws A, in the order of ``sites``.
+        beside: the frozen weights may be exchanged meanwhile; so None trains what is added to them.
     """
-    with _full(sites) if rank is None else _low_rank(network, sites, rank, generator) as trainable:
+    full = _added_to if beside else _full
+    with full(sites) if rank is None else _low_rank(network, sites, rank, generator) as trainable:
         yield trainable
 
 
@@ -169,21 +184,54 @@ def _compute_in(dtype: torch.dtype, layer: nn.Module) -> None:
         parametrize.register_parametrization(layer, "weight", _Cast(dtype), unsafe=True)
 
 
+class _Plus(nn.Module):
+    """A weight with a difference added, in the format of the weight; it starts as zero."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.difference = nn.Parameter(torch.zeros_like(weight, dtype=torch.float32))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return (weight.float() + self.difference).to(weight.dtype)
+
+
+@contextmanager
+def _added_to(sites: Sequence[Site]) -> Iterator[Trainable]:
+    with _restored(sites) as frozen:
+        added = [_Plus(weight) for weight in frozen]
+        for site, each in zip(sites, added, strict=True):
+            parametrize.register_parametrization(site.layer, "weight", each, unsafe=True)
+        differences = [each.difference for each in added]
+        yield Trainable(dict(zip(shapes(sites, None), differences, strict=True)), {})
+
+
 @contextmanager
 def _full(sites: Sequence[Site]) -> Iterator[Trainable]:
-    frozen = [site.layer.weight for site in sites]
-    keys = list(shapes(sites, None))
-    weights = [nn.Parameter(weight.detach().float().clone()) for weight in frozen]
-    try:
+    with _restored(sites) as frozen:
+        keys = list(shapes(sites, None))
+        weights = [nn.Parameter(weight.detach().float().clone()) for weight in frozen]
         for site, weight in zip(sites, weights, strict=True):
             dtype, site.layer.weight = site.layer.weight.dtype, weight
             _compute_in(dtype, site.layer)
         yield Trainable(dict(zip(keys, weights, strict=True)), dict(zip(keys, frozen, strict=True)))
+
+
+@contextmanager
+def _restored(sites: Sequence[Site]) -> Iterator[list[nn.Parameter]]:
+    """The weights of ``sites``, which are back afterwards, whatever was put in their places."""
+    frozen = [site.layer.weight for site in sites]
+    try:
+        yield frozen
     finally:
         for site, weight in zip(sites, frozen, strict=True):
             if parametrize.is_parametrized(site.layer):
                 parametrize.remove_parametrizations(site.layer, "weight", leave_parametrized=False)
             site.layer.weight = weight
+
+
+def _unnamed(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
+    """Networks may call an input by its name in a layer of torch, which one of peft does not know."""
+    return (*inputs, *named.values()), {}
 
 
 @contextmanager
@@ -208,6 +256,7 @@ def _low_rank(
             _compute_in(sites[0].layer.weight.dtype, layer)
         for wrapped in layers:
             wrapped.cast_input_dtype_enabled = False
+            wrapped.register_forward_pre_hook(_unnamed, with_kwargs=True)
         yield Trainable(parameters, {})
     finally:
         for site in sites:

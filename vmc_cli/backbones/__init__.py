@@ -33,6 +33,7 @@ __all__ = [
     "load",
     "places",
     "require_match",
+    "require_size",
     "revision",
 ]
 
@@ -94,11 +95,17 @@ def require_match(spec: Spec, card: Card) -> None:
             f"this is {ours[:12]}.",
             "Learn it again with these files." if both_own else "Learn it again with this version of vmc.",
         )
-    fixed = card.kind != SUBJECT and card.recipe.get("adapter") not in RESIZABLE
-    if fixed and (card.frames, card.height, card.width) != (spec.frames, spec.height, spec.width):
+    if card.kind != SUBJECT and card.recipe.get("adapter") not in RESIZABLE:
+        require_size(spec, card)
+
+
+def require_size(spec: Spec, card: Card, hint: str = "Learn it again.") -> None:
+    """Raises `IncompatibleError` unless the motion of ``card`` has the frames and the size of ``spec``."""
+    if (card.frames, card.height, card.width) != (spec.frames, spec.height, spec.width):
         raise IncompatibleError(
             f"The motion {card.name} has {card.frames} frames of {card.width}x{card.height}; "
-            f"{spec.name} makes {spec.frames} of {spec.width}x{spec.height}."
+            f"{spec.name} makes {spec.frames} of {spec.width}x{spec.height}.",
+            hint,
         )
 
 

@@ -24,12 +24,13 @@ CLEAN = -1
 class Site:
     """One matrix (or convolution) where something can be trained.
 
-    ``role`` is one of "temporal-attention", "temporal-convolution", "temporal-feed-forward",
-    "spatial-self-attention", "spatial-cross-attention", "spatial-feed-forward", "spatial-convolution";
-    ``projection`` says which matrix of it ("to_q").
+    ``role`` is one of `recipe.ROLES`, ``projection`` says which matrix of it ("to_q"). "temporal-projection"
+    is what leads into a temporal transformer and out again; "temporal-input" is all of the one that some
+    networks have before their blocks.
     ``name`` is the module's path in the network, ``channels`` the width of the block that it sits in.
-    ``section`` says whether that lies on the way "down" or "up" or in the "mid", and ``scale`` how many times
-    coarser its grid is than that of the latents (rounded up where it does not divide).
+    ``section`` says whether that lies on the way "down" or "up", in the "mid" or before all blocks ("in"),
+    and ``scale`` how many times coarser its grid is than that of the latents (rounded up where it does not
+    divide).
     """
 
     name: str
@@ -275,7 +276,7 @@ class Backbone(ABC):
         """
         sites = self.sites()
         if blocks != "all":
-            sites = [site for site in sites if site.section != "mid"]
+            sites = [site for site in sites if site.section in ("down", "up")]
         if missing := set(trains) - {site.key for site in sites}:
             raise IncompatibleError(f"The backbone {self.spec.name} has no {min(missing)} to train.")
         found = [site for site in sites if site.key in trains]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vmc_cli import terminal
-from vmc_cli.backbones.spec import NOTHING, WITHOUT_CONVOLUTION, Origin, Spec
+from vmc_cli.backbones.spec import MOTION_MODULES, NOTHING, Origin, Spec
 from vmc_cli.errors import IncompatibleError, NotFoundError
 
 WEIGHED = ("text_encoder", "unet", "vae")
@@ -75,7 +75,7 @@ def own(folder: Path, adapter: Origin | Path) -> Spec:
         height=int(numbers["height"]),
         width=int(numbers["width"]),
         fps=float(numbers["fps"]),
-        recipes=WITHOUT_CONVOLUTION if family == "animatediff" else NOTHING,
+        recipes=MOTION_MODULES if family == "animatediff" else NOTHING,
         licence="your own to know",
         summary=f"the {config['_class_name']} in {folder}",
     )

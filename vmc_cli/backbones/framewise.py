@@ -18,7 +18,8 @@ from vmc_cli.backbones.base import Backbone, Schedule, Site
 from vmc_cli.device import available_memory
 from vmc_cli.errors import IncompatibleError
 
-BLOCK = r".+\.{}\.\d+\.transformer_blocks\.\d+\."
+TRANSFORMER = r".+\.{}\.\d+\."
+BLOCK = TRANSFORMER + r"transformer_blocks\.\d+\."
 MATRIX = r"(to_q|to_k|to_v|to_out\.0)"
 Roles = Sequence[tuple[str, str, str]]
 """Path of a module -> its role, and which of its sizes is the width of its block."""
@@ -47,11 +48,13 @@ def _contiguous(module: nn.Module, inputs: Any, named: Any) -> Any:
 
 def temporal(name: str) -> Roles:
     """The roles in the temporal transformers that a network calls ``name``."""
-    block = BLOCK.format(name)
+    block, transformer = BLOCK.format(name), TRANSFORMER.format(name)
     return (
         (block + r"attn[12]\." + MATRIX, "temporal-attention", "out_features"),
         (block + r"ff\.(net\.0\.proj)", "temporal-feed-forward", "in_features"),
         (block + r"ff\.(net\.2)", "temporal-feed-forward", "out_features"),
+        (transformer + "(proj_in)", "temporal-projection", "in_features"),
+        (transformer + "(proj_out)", "temporal-projection", "out_features"),
     )
 
 
@@ -72,7 +75,9 @@ def _place(network: nn.Module, name: str) -> tuple[str, int]:
     deepest = len(network.down_blocks) - 1
     if kind == "down_blocks":
         return "down", 2 ** int(number)
-    return ("up", 2 ** (deepest - int(number))) if kind == "up_blocks" else ("mid", 2**deepest)
+    if kind == "up_blocks":
+        return "up", 2 ** (deepest - int(number))
+    return ("mid", 2**deepest) if kind == "mid_block" else ("in", 1)
 
 
 class FrameBackbone(Backbone):

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from vmc_cli.backbones.spec import WITHOUT_CONVOLUTION, Origin, Spec
+from vmc_cli.backbones.spec import MOTION_MODULES, Origin, Spec
 from vmc_cli.course import Course
 from vmc_cli.recipe import ROLES
 
@@ -187,7 +187,7 @@ ROWS: tuple[Spec, ...] = (
             summary=f"Stable Diffusion 1.5 with the motion adapter {adapter}",
             advice=_ANY_CHECKPOINT,
             memory_gib=MappingProxyType({"weights": 2.4, "learn": learn, "generate": 1.7}),
-            recipes=WITHOUT_CONVOLUTION,
+            recipes=MOTION_MODULES,
         )
         for name, adapter, learn in (("animatediff", "v1-5-2", 5.5), ("animatediff-v1-5-3", "v1-5-3", 5.4))
     ),

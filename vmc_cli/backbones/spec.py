@@ -16,18 +16,20 @@ PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-WITHOUT_CONVOLUTION: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+MOTION_MODULES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "token": MappingProxyType(
             {
                 "trains": tuple(
-                    key for key in RECIPES["token"].trains if not key.startswith("temporal-convolution")
+                    key
+                    for key in RECIPES["token"].trains
+                    if not key.startswith(("temporal-convolution", "temporal-input"))
                 )
             }
         )
     }
 )
-"""Recipes for families that have no convolutions along time."""
+"""Recipes for families that have motion modules alone: no convolutions, nothing before the blocks."""
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,13 @@ from vmc_cli.backbones import Spec, config, framewise, parts, places
 from vmc_cli.backbones.framewise import FrameBackbone
 from vmc_cli.device import choose_device, compute_dtype
 
-# transformer_in, the temporal layer before the blocks, has no role: VMC leaves it alone.
+# What VMC trains is in the blocks, so the temporal transformer before them has a role of its own.
+_INPUT = r"transformer_in\.(?:transformer_blocks\.0\.)?"
 ROLES: framewise.Roles = (
     *framewise.temporal("temp_attentions"),
     (r".+\.temp_convs\.\d+\.(conv1\.2|conv[234]\.3)", "temporal-convolution", "out_channels"),
+    (_INPUT + rf"(attn[12]\.{framewise.MATRIX}|ff\.net\.2|proj_in)", "temporal-input", "out_features"),
+    (_INPUT + r"(ff\.net\.0\.proj|proj_out)", "temporal-input", "in_features"),
     *framewise.SPATIAL,
 )
 

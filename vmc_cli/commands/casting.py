@@ -33,11 +33,17 @@ class Cast:
     loras: tuple[tuple[Lora, float], ...] = ()
     inversions: tuple[TextualInversion, ...] = ()
 
-    def worded(self) -> str:
-        """All of them, with their strengths."""
+    def words(self) -> list[str]:
+        """Each of them, with its strength."""
         strong = [*self.learned, *((each.name, strength) for each, strength in self.loras)]
-        words = [f"{name}:{strength:g}" for name, strength in strong]
-        return " ".join([*words, *(each.name for each in self.inversions)])
+        return [
+            *(f"{name}:{strength:g}" for name, strength in strong),
+            *(each.name for each in self.inversions),
+        ]
+
+    def worded(self) -> str:
+        """All of them in one line."""
+        return " ".join(self.words())
 
 
 def card_of(name: str, kind: str = MOTION) -> Card:
@@ -118,9 +124,11 @@ def _file(text: str) -> tuple[Path, float]:
     return Path(file), strength
 
 
-def warn_if_partial(cast: Cast) -> None:
-    """Say so where keys of a LoRA file are not used."""
+def tell(cast: Cast) -> None:
+    """Say how many layers LoRA files change; warn of keys that are not used."""
     for file, _ in cast.loras:
+        used = f"{file.name}: {len(file.factors)} layers are used"
         if file.others:
-            count, some = len(file.others), ", ".join(file.others[:3])
-            terminal.warn(f"{file.name}: {len(file.factors)} layers are used, {count} keys are not: {some}")
+            terminal.warn(f"{used}, {len(file.others)} keys are not: {', '.join(file.others[:3])}")
+        else:
+            terminal.say(f"{used}, and every key.")

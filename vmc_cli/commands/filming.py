@@ -106,7 +106,7 @@ class _Motion:
     def footage(self, backbone: Backbone) -> Footage:
         from vmc_cli import motions
 
-        return motions.Footage.backward(backbone, self._motion, self._plan.recipe)
+        return motions.Footage.backward(backbone, self._motion, self._plan.recipe, token=self._plan.token)
 
 
 def _sources(plan: Plan) -> list[Source]:

@@ -93,9 +93,17 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
     for each in wanted:
         tokens.agreed(each, cards, [(one.name, one.token) for one in cast.inversions])
     videos = targets.planned(wish, wanted, many=not isinstance(prompt, str))
-    liked = spec.course.liked_by(cards[0].recipe) if named else spec.course
-    noise = wish.noise or (str(cards[0].recipe.get("noise")) if named else "random")
+    liked = spec.course.liked_by(cards[0].recipe, named[0][1]) if named else spec.course
+    noise = wish.noise or (_own_noise(cards[0]) if named else "random")
+    if noise != "random":
+        backbones.require_size(spec, cards[0], "Use --noise random.")
     return Plan(wish, spec, course(wish, liked, noise), named, videos, cast)
+
+
+def _own_noise(card: Card) -> str:
+    """What a video that follows the motion of `card` starts from unless it is told, as `Delta.noise` says."""
+    several = card.recipe.get("noise_of_several") if len(card.sources) > 1 else ""
+    return str(several or card.recipe.get("noise"))
 
 
 def carry_out(plan: Plan, *, as_json: bool) -> None:
@@ -107,7 +115,7 @@ def carry_out(plan: Plan, *, as_json: bool) -> None:
     from vmc_cli.delta import Delta
 
     wish, store = plan.wish, Store.default()
-    casting.warn_if_partial(plan.cast)
+    casting.tell(plan.cast)
     deltas = [(Delta.load(store, name), strength) for name, strength in (*plan.motions, *plan.cast.learned)]
     digests = [store.digest(name) for name, _ in plan.motions]
     noise = wish.noise or (deltas[0][0].noise if plan.motions else "random")

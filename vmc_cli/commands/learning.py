@@ -115,6 +115,7 @@ def learned(plan: Plan, backbone: Backbone | None = None, *, drops_others: bool 
         looks = _judge(plan)
         from vmc_cli import motions
 
+        motions.require_layers(plan.spec, plan.recipe)
         backbone = backbone or loading.loaded(plan.spec, plan.wish.attention)
         _require_space(slot, checkpoint, motions.file_sizes(backbone, plan.recipe, *film.counts))
         footage = film.footage(backbone)

@@ -29,5 +29,6 @@ def command(json: options.Json = False) -> None:
 
 def _row(recipe: Recipe) -> list[str]:
     rank = "full" if recipe.rank is None else str(recipe.rank)
-    rate = f"{recipe.learning_rate:g}"
+    full = recipe.full_learning_rate
+    rate = f"{recipe.learning_rate:g}" + ("" if full is None else f", full {full:g}")
     return [recipe.method, recipe.paper, ", ".join(recipe.roles), rank, recipe.loss, rate, str(recipe.steps)]

@@ -19,7 +19,7 @@ from vmc_cli.commands import casting, checks, learning_options, options
 from vmc_cli.decoding.pictures import in_order
 from vmc_cli.errors import ClipError, IncompatibleError, UsageError
 from vmc_cli.evaluation import judges
-from vmc_cli.recipe import ALL_ALONG, RESIZABLE, SUBJECT, Recipe, Span
+from vmc_cli.recipe import RESIZABLE, SUBJECT, Recipe
 from vmc_cli.tokens import Token
 
 WITH_ORACLE = "sprites"
@@ -118,6 +118,7 @@ def planned(
     card = casting.card_of(motion) if motion else None
     if card:
         backbones.require_match(spec, card)
+        backbones.require_size(spec, card, "Reverse its clip instead.")
     recipe = _recipe(wish, spec, method, card)
     keep = wish.keep_prompt or not recipe.invariant_prompt
     used = prompt if keep else prompts.invariant(prompt)
@@ -125,8 +126,8 @@ def planned(
     if not name:
         raise UsageError("No name can be made from this prompt.", "Name the motion with --name.")
     checks.existing("clip", clips)
-    token = tokens.of(card) if card else _token(wish, used, spec)
-    _check_token(recipe, token, again=card is not None)
+    token = tokens.of(card) if card and wish.token is None else _token(wish, spec)
+    _check_token(recipe, token, used)
     if recipe.early_stop:
         _check_judge(wish, spec)
     if recipe.learns == SUBJECT:
@@ -159,24 +160,25 @@ def require_free(plan: Plan) -> Plan:
     return plan
 
 
-def _token(wish: Wish, prompt: str, spec: Spec) -> Token | None:
+def _token(wish: Wish, spec: Spec) -> Token | None:
     if wish.token is None:
         return None
-    taken = [entry.card for entry in Store.default().entries() if entry.card and entry.name != wish.name]
-    return tokens.chosen(wish.token, prompt, [card for card in taken if card.backbone == spec.name])
+    others = [entry.card for entry in Store.default().entries() if entry.card and entry.name != wish.name]
+    taken = [tokens.of(card) for card in others if card.backbone == spec.name]
+    return tokens.chosen(wish.token, [token for token in taken if token])
 
 
-def _check_token(recipe: Recipe, token: Token | None, *, again: bool) -> None:
-    """Raise UsageError where there must be a token and is none; again: a motion is learned once more."""
-    needed = recipe.method == "token" or recipe.learns == SUBJECT
+def _check_token(recipe: Recipe, token: Token | None, prompt: str) -> None:
+    """Raise UsageError where there must be a token and is none, or `prompt` does not say the one there is."""
     for wanted, problem in (
-        (needed, f"The method {recipe.method} needs a token."),
+        (recipe.needs_token, f"The method {recipe.method} needs a token."),
         (recipe.trains_token, "There is no token to train."),
         (recipe.early_stop, "Learning stops early only for a token."),
     ):
         if wanted and token is None:
-            hint = 'Add --token "V*", and say it in the prompt.'
-            raise UsageError(problem, f"Name the clip itself. {hint}" if again else hint)
+            raise UsageError(problem, 'Add --token "V*", and say it in the prompt.')
+    if token:
+        tokens.require_said(prompt, token)
 
 
 def _check_judge(wish: Wish, spec: Spec) -> None:
@@ -216,13 +218,6 @@ def _check_with(name: str, recipe: Recipe, spec: Spec, prompt: str, token: Token
         raise IncompatibleError(
             f"No subject can be learned with {name}: pictures have no frames for its motion embeddings.",
             "Learn the subject alone; both can act together when generating.",
-        )
-    partly, changed = Span.told(card.recipe) != ALL_ALONG, card.recipe.get("trains")
-    shared = isinstance(changed, list) and any(key in changed for key in recipe.trains)
-    if recipe.rank is None and partly and shared:
-        raise UsageError(
-            f"Full weights cannot be learned with {name}: it changes them for a part of the way only.",
-            "Choose a --rank.",
         )
     if token and (its := tokens.of(card)):
         tokens.apart([(name, its), ("this subject", token)])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from registry.store import Store
 from vmc_cli import terminal
 from vmc_cli.backbones.cache import sized
+from vmc_cli.commands import casting
 from vmc_cli.commands.generating import Plan, named
 from vmc_cli.progress import clock
 from vmc_cli.recipe import Recipe
@@ -21,6 +22,7 @@ def generating(plan: Plan, *, as_json: bool) -> None:
     from vmc_cli import motions
 
     wish, store = plan.wish, Store.default()
+    casting.tell(plan.cast)
     cards = [store.card(name) for name, _ in (*plan.motions, *plan.cast.learned)]
     estimate = motions.of_generating(
         plan.spec,
@@ -33,6 +35,7 @@ def generating(plan: Plan, *, as_json: bool) -> None:
         facts: dict[str, Any] = {
             "backbone": plan.spec.name,
             "motions": named(plan),
+            "subjects": plan.cast.worded(),
             "videos": [{**asdict(video), "target": str(video.target)} for video in plan.videos],
             "steps": plan.course.steps,
             **estimate.to_json(),
@@ -43,6 +46,7 @@ def generating(plan: Plan, *, as_json: bool) -> None:
     terminal.emit_fields(
         [
             *(("motion", f"{name}:{strength:g}") for name, strength in plan.motions),
+            *(("subject", words) for words in plan.cast.words()),
             ("backbone", f"{spec.name}, {spec.frames} frames of {spec.width}x{spec.height}"),
             *(("video", f"{video.target}: {video.prompt}") for video in plan.videos),
             ("steps", plan.course.steps),

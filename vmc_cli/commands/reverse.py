@@ -56,10 +56,10 @@ def command(
     """
     motion = clips[0] if len(clips) == 1 and options.is_learned(clips[0]) else None
     if motion is not None:
-        if any(given is not None for given in (wish.trim, wish.sample_fps, wish.token, wish.regularize)):
+        if any(given is not None for given in (wish.trim, wish.sample_fps, wish.regularize)):
             raise UsageError(
                 f"What {motion} is learned from is chosen.",
-                "Leave out --trim, --sample-fps, --token and --regularize.",
+                "Leave out --trim, --sample-fps and --regularize.",
             )
         card = casting.card_of(motion)
         prompt, spec = prompt or _backward(card.prompt_used), generating.agreed_spec(backbone, [card])

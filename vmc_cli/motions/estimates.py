@@ -76,6 +76,13 @@ class Estimate:
         return self.costs[level].peak
 
 
+def require_layers(spec: Spec, recipe: Recipe) -> None:
+    """Raise `IncompatibleError` unless the backbone has all layers that ``recipe`` names."""
+    backbone = _blueprint(spec)
+    adapters.place(backbone, recipe.adaptation)
+    backbone.sites_for(recipe.aside)
+
+
 def of_learning(spec: Spec, recipe: Recipe, clips: int, others: int = 0, *, asked: str) -> Estimate:
     """What learning takes, from so many clips and ``others`` of other motions, at a level or "auto"."""
     backbone = _blueprint(spec)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from registry.card import Source
-from vmc_cli import costs, memory, tokens
+from vmc_cli import costs, memory
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta
@@ -105,20 +105,22 @@ class Footage:
         )
 
     @classmethod
-    def backward(cls, backbone: Backbone, motion: Delta, recipe: Recipe) -> Footage:
-        """``motion`` backward, from the latents that it holds: no clip is needed, nor for other colours.
+    def backward(
+        cls, backbone: Backbone, motion: Delta, recipe: Recipe, *, token: Token | None = None
+    ) -> Footage:
+        """``motion`` backward, from the latents that it holds: no clip is needed, nor for changed ones.
 
         Frames are encoded one by one, so latents in reverse order are those of the clip in reverse order.
-        Raises `NotFoundError` when the motion holds none, `Diverged`, `OutOfMemory`, and as `Delta.adapter`
-        does.
+        ``token`` is what stands for it in the prompt. Raises `NotFoundError` when the motion holds none,
+        `Diverged`, `OutOfMemory`, and as `Delta.adapter` does.
         """
         motion.adapter(backbone)
         latents = motion.latents.flip(2)
-        with _explained(backbone, f"see what {motion.card.name} shows in other colours"):
+        with _explained(backbone, f"change what {motion.card.name} shows"):
             changed = [
                 _encoded(backbone, other)
-                for each in (latents if recipe.recoloured else ())
-                for other in Clip(backbone.decode(each[None]), motion.card.fps).recoloured()
+                for each in (latents if recipe.copies else ())
+                for other in _changed(Clip(backbone.decode(each[None]), motion.card.fps), recipe)
             ]
         return cls(
             latents=[each[None] for each in latents],
@@ -127,7 +129,7 @@ class Footage:
             fps=motion.card.fps,
             sources=motion.card.sources,
             digest=_digest([latents.numpy()]),
-            token=tokens.of(motion.card),
+            token=token,
             extra={"reversed": motion.card.name},
         )
 

@@ -153,9 +153,9 @@ def _drawn(
 ) -> Clip:
     """What the network as it is now makes of ``prompt``; the motions in it give noise and words."""
     backbone, deltas = changed.backbone, changed.deltas
-    first = next((delta for delta, _ in deltas if delta.card.kind == MOTION), None)
+    first, strength = next(((delta, by) for delta, by in deltas if delta.card.kind == MOTION), (None, 0.0))
     chosen = noise or (first.noise if first else "random")
-    course = course or backbone.spec.course.liked_by(first.card.recipe if first else {})
+    course = course or backbone.spec.course.liked_by(first.card.recipe if first else {}, strength)
     start = start_of(backbone, chosen, first.start_noise if first else None, seed)
 
     def made(level: str) -> Clip:

@@ -82,6 +82,24 @@ def test_in_training_it_can_rest_and_has_lost_nothing(tiny_backbone, sites, rank
         assert not torch.equal(acting, frozen)
 
 
+def test_what_is_trained_beside_others_is_added_starts_as_nothing_and_can_rest(tiny_backbone, sites):
+    network = tiny_backbone.network
+    before = fingerprint(network)
+    with torch.no_grad():
+        frozen = predicted(tiny_backbone)
+        with adapters.trained(network, sites, None, generator(0), beside=True) as trainable:
+            assert torch.equal(predicted(tiny_backbone), frozen)
+            for parameter in trainable.parameters.values():
+                parameter.add_(0.1)
+            assert not torch.allclose(predicted(tiny_backbone), frozen)
+            with trainable.resting():
+                assert torch.equal(predicted(tiny_backbone), frozen)
+            tensors = trainable.tensors()
+    assert fingerprint(network) == before
+    assert {key: tuple(value.shape) for key, value in tensors.items()} == adapters.shapes(sites, None)
+    assert all(torch.equal(value, torch.full_like(value, 0.1)) for value in tensors.values())
+
+
 @pytest.mark.parametrize("rank", RANKS)
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_the_network_is_as_before_after_an_exception(tiny_backbone, sites, rank, error):

@@ -12,6 +12,7 @@ from tests.vmc_cli.conftest import fingerprint, tiny_spec, write_tiny_animatedif
 from vmc_cli import adapters, backbones
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.backbones.checkpointing import KINDS, checkpointed
+from vmc_cli.backbones.spec import MOTION_MODULES
 from vmc_cli.costs import Meter
 from vmc_cli.device import generator
 from vmc_cli.recipes import RECIPES
@@ -48,7 +49,7 @@ def taught(backbone: Backbone, method: str, kind: str) -> tuple[dict[str, Tensor
     source = generator(3)
     recipe = RECIPES[method.partition("-")[0]].adjusted(CHANGES[method])
     if backbone.spec.family == "animatediff":
-        recipe = recipe.adjusted({"trains": [t for t in recipe.trains if "convolution" not in t]})
+        recipe = recipe.adjusted(MOTION_MODULES.get(recipe.method, {}))
     clip = torch.randn(1, *backbone.latent_shape, generator=source)
     embedding = backbone.embed(["a cat"])
     adapter = adapters.place(backbone, recipe.adaptation)

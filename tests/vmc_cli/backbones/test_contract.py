@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,11 +44,15 @@ ADAPTERS = [name for name in FAMILIES if name.startswith("animatediff")]
 ROLES = {
     "temporal-attention": {"to_q", "to_k", "to_v", "to_out.0"},
     "temporal-feed-forward": {"net.0.proj", "net.2"},
+    "temporal-projection": {"proj_in", "proj_out"},
     "spatial-self-attention": {"to_q", "to_k", "to_v", "to_out.0"},
     "spatial-cross-attention": {"to_q", "to_k", "to_v", "to_out.0"},
     "spatial-convolution": {"conv1", "conv2"},
 }
 TRAINS = recipes.RECIPES["vmc"].trains
+TOKEN = recipes.RECIPES["token"].trains
+TEMPORAL_OR_TEXT = r".*(temp_|motion_modules|transformer_in).*|.*\.attentions\..*\.attn2\.to_[kv]\.weight"
+"""Parameters that V* trains, as networks call them."""
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -66,6 +71,18 @@ def backbone(name: str, tmp_path_factory: pytest.TempPathFactory) -> Backbone:
 @pytest.fixture(scope="module")
 def clip() -> Clip:
     return Clip(np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), dtype=np.uint8), 8.0)
+
+
+def token_weights(network: torch.nn.Module, sites: list[Site]) -> int:
+    """How many weights the method token trains, which must be all but biases and those of norms."""
+    trained = {f"{site.name}.weight" for site in sites if site.key in TOKEN}
+    wanted = {
+        name: parameter.numel()
+        for name, parameter in network.named_parameters()
+        if re.fullmatch(TEMPORAL_OR_TEXT, name) and parameter.ndim > 1
+    }
+    assert trained == wanted.keys()
+    return sum(wanted.values())
 
 
 def transformers_of(sites: list[Site]) -> set[str]:
@@ -149,8 +166,9 @@ def test_zeroscope_and_modelscope_have_the_sizes_that_are_published() -> None:
     trained = [site for site in sites if site.key in TRAINS]
     assert sum(parameter.numel() for parameter in network.parameters()) == 1_411_233_860
     assert sum(site.layer.weight.numel() for site in trained) == 74_342_400
+    assert token_weights(network, sites) == 570_368_000
     assert len(transformers_of(sites)) == 16
-    assert not any("transformer_in" in site.name for site in sites)
+    assert not any("transformer_in" in site.name for site in trained)
     widths = [site.layer.weight.shape for site in trained]
     assert {shape: widths.count(shape) for shape in widths} == {
         (320, 320): 30,
@@ -177,3 +195,4 @@ def test_animatediff_has_the_sizes_that_are_published(
     assert sum(parameter.numel() for parameter in network.parameters()) == parameters
     assert len(transformers_of(sites)) == found
     assert sum(site.layer.weight.numel() for site in sites if site.key in TRAINS) == trained
+    assert token_weights(network, sites) > trained

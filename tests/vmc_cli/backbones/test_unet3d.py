@@ -146,6 +146,11 @@ def test_every_role_is_found_by_name(tiny_backbone):
         f"up_blocks.1.temp_attentions.1.{block}.ff.net.2": ("temporal-feed-forward", "net.2", 32),
         f"down_blocks.0.temp_attentions.0.{block}.ff.net.0.proj": ("temporal-feed-forward", "net.0.proj", 16),
         "up_blocks.2.temp_convs.0.conv4.3": ("temporal-convolution", "conv4.3", 16),
+        "down_blocks.0.temp_attentions.0.proj_in": ("temporal-projection", "proj_in", 16),
+        "mid_block.temp_attentions.0.proj_out": ("temporal-projection", "proj_out", 32),
+        "transformer_in.proj_in": ("temporal-input", "proj_in", 64),
+        f"transformer_in.{block}.attn1.to_out.0": ("temporal-input", "attn1.to_out.0", 64),
+        f"transformer_in.{block}.ff.net.0.proj": ("temporal-input", "ff.net.0.proj", 64),
         f"down_blocks.1.attentions.0.{block}.attn1.to_q": ("spatial-self-attention", "to_q", 32),
         f"down_blocks.0.attentions.0.{block}.attn2.to_v": ("spatial-cross-attention", "to_v", 16),
         "mid_block.resnets.1.conv1": ("spatial-convolution", "conv1", 32),
@@ -156,6 +161,8 @@ def test_every_role_is_found_by_name(tiny_backbone):
         assert (site.role, site.projection, site.channels) == (role, projection, channels)
         assert site.layer is tiny_backbone.network.get_submodule(name)
     assert len(names) == len(tiny_backbone.sites())
+    places = {(site.section, site.scale) for site in names.values() if site.role == "temporal-input"}
+    assert places == {("in", 1)}
 
 
 def test_a_text_encoder_in_the_old_spelling_is_the_same(copied, tiny_backbone):

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from registry.store import Store
+from tests import specimens
 from tests.vmc_cli.commands.conftest import Run, parsed
 from tests.vmc_cli.conftest import SIZE, tiny_spec
 from vmc_cli import backbones, clip
@@ -228,6 +229,21 @@ def test_a_motion_of_another_revision_is_refused(
     ran = run("generate", CITY, "--motion", known)
     assert ran.rc == 7
     assert "000000000000" in ran.stderr
+
+
+def test_noise_of_another_length_is_refused_before_the_model_is_loaded(
+    run: Run, known: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = replace(store.card(known), frames=6, recipe={"adapter": "embedding", "noise": "blend"})
+    with store.writing(known, True) as slot:
+        slot.publish(card, specimens.tensors())
+    monkeypatch.setattr(backbones, "load", lambda *_: pytest.fail("the model is loaded"))
+    for more in ((), ("--noise", "inverted")):
+        ran = run("generate", CITY, "--motion", known, *more)
+        assert (ran.rc, ran.stderr.count("\n")) == (7, 1)
+        assert "has 6 frames of 32x32; tiny makes 4 of 32x32. Use --noise random." in ran.stderr
+    ran = run("generate", CITY, "--motion", known, "--noise", "random")
+    assert "frames" not in ran.stderr
 
 
 def test_a_damaged_motion_is_refused(run: Run, known: str, store: Store) -> None:

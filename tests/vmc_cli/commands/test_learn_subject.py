@@ -85,6 +85,22 @@ def test_it_is_learned_after_a_motion(
     assert made.rc == 0, made.stderr
 
 
+def test_it_is_learned_with_full_weights_after_a_token_that_acts_on_the_same_layers_for_a_part_of_the_way(
+    run: Run, tiny: str, pictures: list[str], clip: Path, store: Store
+) -> None:
+    Path("early.toml").write_text('like = "token"\nacts_until = 0.5\n', encoding="utf-8")
+    wishes = ("--token", "V*", "-p", "a person doing the V*", "--name", "carlton", "--backbone", tiny)
+    assert run("learn", clip, "--method", "early.toml", *wishes, *FAST).rc == 0
+    ran = run(
+        *LEARN, *pictures, "--backbone", tiny, "--with-motion", "carlton", "--rank", "full", "--steps", "2"
+    )
+    assert ran.rc == 0, ran.stderr
+    assert store.card("my_dog").recipe["rank"] is None
+    both = ("-m", "carlton", "--subject", "my_dog")
+    made = run("generate", "a X* dog doing the V*", *both, *FAST)
+    assert made.rc == 0, made.stderr
+
+
 @pytest.fixture
 def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(*_: object) -> None:
@@ -108,7 +124,6 @@ def cards(store: Store, tiny: str) -> None:
     published(store, "my_cat", kind="subject", frames=1, extra={"token": "C*", "word": "pll"})
     published(store, "carlton", extra={"token": "V*", "word": "sks"})
     published(store, "turn", recipe={"adapter": "embedding"})
-    published(store, "early", recipe={"acts_until": 0.5, "trains": ["spatial-cross-attention/to_v"]})
     published(store, "old", revision="0" * 64)
 
 
@@ -125,7 +140,6 @@ def cards(store: Store, tiny: str) -> None:
         (["dog.png", "--with-motion", "my_cat"], 2, "my_cat is a subject, not a motion"),
         (["dog.png", "--with-motion", "turn"], 7, "motion embeddings"),
         (["dog.png", "--with-motion", "old"], 7, "revision"),
-        (["dog.png", "--with-motion", "early", "--rank", "full"], 2, "for a part of the way"),
         (
             ["dog.png", "--with-motion", "carlton", "--token", "v*", "--prompt", "a V* dog"],
             7,

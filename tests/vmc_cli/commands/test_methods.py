@@ -67,6 +67,12 @@ def _weights(store: Store, name: str) -> dict[str, bytes]:
     [
         ("like = 'vmc'\nlearnin_rate = 1e-3", 2, "learning_rate"),
         ("like = 'vmc'\nrank = 0", 2, "rank"),
+        ("like = 'token'", 2, "needs a token"),
+        (
+            "like = 'vmc'\nblocks = 'outer'\ntrains = ['temporal-input/proj_in']",
+            7,
+            "no temporal-input/proj_in",
+        ),
         (None, 5, "mine.toml"),
     ],
 )
@@ -100,8 +106,12 @@ def test_every_method_learns_and_its_motion_generates(method: str, run: Run, tin
 def test_a_method_that_likes_other_guidance_gets_it_unless_told(run: Run, tiny: str, clip: Path) -> None:
     learn = ("learn", clip, "-p", "a bird is walking", "--backbone", tiny, "--method", "inversion", *QUICK)
     assert run(*learn).rc == 0
-    for told, guidance in (((), 10.0), (("--guidance", "3"), 3.0)):
-        made = run("generate", "a cat is walking", "-m", "bird_walk", "--json", "--force", *told, *QUICK)
+    for told, guidance in (
+        (("-m", "bird_walk"), 10.0),
+        (("-m", "bird_walk", "--guidance", "3"), 3.0),
+        (("-m", "bird_walk:0"), 7.5),
+    ):
+        made = run("generate", "a cat is walking", "--json", "--force", *told, *QUICK)
         assert parsed(made)["guidance"] == guidance
     plain = run("generate", "a cat is walking", "--backbone", tiny, "--json", "--force", *QUICK)
     assert parsed(plain)["guidance"] == 7.5

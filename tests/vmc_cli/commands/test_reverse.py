@@ -14,6 +14,7 @@ from registry.store import Store
 from tests import specimens
 from tests.vmc_cli.commands.conftest import Run
 from tests.vmc_cli.conftest import SIZE
+from vmc_cli import backbones
 
 
 def _preview(store: Store, name: str) -> np.ndarray:
@@ -57,12 +58,49 @@ def test_samples_are_shown_while_a_motion_is_learned_backward(run: Run, learned:
         assert picture.size == (4 * (SIZE + 2) + 2, 2 * (SIZE + 16 + 2) + 2)  # the clip and one sample
 
 
+@pytest.fixture
+def carlton(run: Run, tiny: str, clip: Path) -> str:
+    """The name of a motion that was learned as a token."""
+    wishes = ("--method", "token", "--token", "V*", "-p", "a person doing the V*", "--name", "carlton")
+    assert run("learn", clip, "--backbone", tiny, *wishes, "--steps", "1").rc == 0
+    return "carlton"
+
+
+def test_a_token_is_said_backward_too_or_gets_a_name_of_its_own(run: Run, carlton: str, store: Store) -> None:
+    refused = run("reverse", carlton, "--prompt", "a person is dancing backward")
+    assert (refused.rc, refused.stderr.count("\n")) == (2, 1)
+    assert "does not say V*" in refused.stderr
+    assert run("reverse", carlton, "--name", "same").rc == 0
+    wishes = ("--token", "W*", "-p", "a person doing the W*", "--name", "other")
+    ran = run("reverse", carlton, *wishes)
+    assert ran.rc == 0, ran.stderr
+    told = [store.card(name).extra for name in ("same", "other")]
+    assert [(each["token"], each["word"]) for each in told] == [("V*", "pll"), ("W*", "sks")]
+    both = run("generate", "a dog doing the V* and the W*", "-m", carlton, "-m", "other", "--steps", "1")
+    assert both.rc == 0, both.stderr
+
+
+@pytest.mark.parametrize("adapter", ["weights", "embedding"])
+def test_a_motion_of_another_length_is_refused_before_any_model_is_loaded(
+    adapter: str, run: Run, known: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backbones, "load", lambda *_: pytest.fail("the model is loaded"))
+    card = specimens.card(
+        backbone="tiny", revision=store.card(known).revision, frames=6, recipe={"adapter": adapter}
+    )
+    with store.writing(known, True) as slot:
+        slot.publish(card, specimens.tensors())
+    ran = run("reverse", known, "--method", "vmc")
+    assert (ran.rc, ran.stderr.count("\n")) == (7, 1)
+    assert "has 6 frames of 64x64; tiny makes 4 of 32x32" in ran.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "rc", "said"),
     [
         (["seagull_walk", "--trim", "0:1"], 2, "--trim"),
-        (["seagull_walk", "--token", "V*"], 2, "--token"),
-        (["seagull_walk", "--method", "vmc", "--train-token"], 2, "Name the clip itself"),
+        (["seagull_walk", "--method", "vmc", "--token", "V*"], 2, "does not say V*"),
+        (["seagull_walk", "--method", "vmc", "--train-token"], 2, "--token"),
         (["seagull_walk", "--backbone", "sprites"], 7, "tiny"),
         (["seagull_walk", "--method", "vcm"], 2, "vmc"),
         (["seagull"], 2, "--prompt"),

@@ -39,6 +39,31 @@ def test_a_subject_is_worn_with_a_motion(run: Run, learned: str, dog: str, here:
     assert none != much
 
 
+def test_a_dry_run_names_subjects_and_what_is_used_of_their_files(run: Run, tiny: str, dog: str) -> None:
+    save_file(pairs("diffusers"), "whole.safetensors")
+    subjects = ("--subject", f"{dog}:0.5", "--subject", "whole.safetensors")
+    ran = run("generate", *FAST, "--backbone", tiny, *subjects, "--dry-run")
+    assert ran.rc == 0, ran.stderr
+    named = [line.split()[1] for line in ran.stdout.splitlines() if line.startswith("subject:")]
+    assert named == ["dog.safetensors:0.5", "whole.safetensors:1"]
+    assert "dog.safetensors: 3 layers are used, 1 keys are not: text_encoder.a" in ran.stderr
+    assert "whole.safetensors: 3 layers are used, and every key." in ran.stderr
+    told = run("generate", *FAST, "--backbone", tiny, *subjects, "--dry-run", "--json")
+    assert parsed(told)["subjects"] == "dog.safetensors:0.5 whole.safetensors:1"
+    assert len(parsed(told)["warnings"]) == 1
+    quiet = run(
+        "generate", *FAST, "--backbone", tiny, "--subject", "whole.safetensors", "--dry-run", "--quiet"
+    )
+    assert quiet.stderr == ""
+
+
+def test_a_file_of_which_all_is_used_is_told_too(run: Run, tiny: str) -> None:
+    save_file(pairs("diffusers"), "whole.safetensors")
+    ran = run("generate", *FAST, "--backbone", tiny, "--subject", "whole.safetensors")
+    assert ran.rc == 0, ran.stderr
+    assert "whole.safetensors: 3 layers are used, and every key." in ran.stderr
+
+
 @pytest.mark.parametrize(
     ("subject", "rc", "said"),
     [

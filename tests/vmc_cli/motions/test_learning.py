@@ -123,6 +123,16 @@ def test_a_clip_is_learned_from_in_other_colours_too_and_backward_as_well(exact_
     assert all(map(torch.equal, backward.changed[COLOURINGS:], wanted))
 
 
+def test_backward_there_are_as_many_augmented_copies_as_the_card_says(exact_backbone):
+    recipe = RECIPE.adjusted({"augmented": 2, "recoloured": True})
+    delta = learned(exact_backbone, [clip(1), clip(2)])
+    backward = Footage.backward(exact_backbone, delta, recipe)
+    assert len(backward.changed) == 2 * recipe.copies
+    shown = Clip(exact_backbone.decode(delta.latents[1:].flip(2)), 12.5)
+    wanted = [exact_backbone.encode(shown.augmented(number).frames) for number in range(2)]
+    assert all(map(torch.equal, backward.changed[recipe.copies :], wanted))
+
+
 def test_a_motion_without_its_clips_can_be_used_but_not_reversed(tiny_backbone, delta):
     bare = Delta(delta.card, {key: value for key, value in delta.tensors.items() if key != "latents"})
     assert generated(tiny_backbone, deltas=[(bare, 1.0)]).shape == (4, 32, 32, 3)

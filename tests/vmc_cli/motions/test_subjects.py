@@ -186,6 +186,35 @@ def test_full_weights_are_learned_after_a_motion_that_changes_others_for_a_part_
     assert fingerprint(tiny_backbone.network) == before
 
 
+def test_beneath_full_weights_in_training_a_motion_is_exchanged_that_changes_the_same_layers(
+    exact_backbone, monkeypatch
+):
+    trains, rate = RECIPE.trains, 1e-6
+    both = MOTION_RECIPE.adjusted({"trains": trains, "acts_until": 0.5})
+    walk = motion_learned(exact_backbone, recipe=both)
+    before = fingerprint(exact_backbone.network)
+    layer = exact_backbone.sites_for(trains)[0].layer
+    plain = layer.weight.clone()
+    with attached(exact_backbone, [(walk, 1.0)]):
+        moved = layer.weight.clone()
+    assert (moved - plain).abs().max() > 1e-3
+    seen = []
+    original = type(exact_backbone).predict
+
+    def watched(self, latents, t, embedding):
+        seen.append((int(t) > 500, layer.weight.detach().clone()))
+        return original(self, latents, t, embedding)
+
+    monkeypatch.setattr(type(exact_backbone), "predict", watched)
+    recipe = RECIPE.adjusted({"rank": None, "steps": 12, "learning_rate": rate})
+    joint = learned(exact_backbone, motion=walk, recipe=recipe)
+    assert {acts for acts, _ in seen} == {True, False}
+    for step, (acts, weight) in enumerate(seen):
+        assert (weight - (moved if acts else plain)).abs().max() <= 4 * step * rate
+    assert fingerprint(exact_backbone.network) == before
+    assert 0 < max(value.abs().max() for value in joint.weights.values()) <= 4 * 12 * rate
+
+
 def test_what_is_learned_after_a_motion_is_what_is_added_to_it(exact_backbone):
     """The network in the last step of learning is that with both attached, to the precision of the file."""
     walk = motion_learned(exact_backbone)
