@@ -21,6 +21,7 @@ from vmc_cli.commands import batches, checks, learning, loading, planning
 from vmc_cli.commands.planning import Plan, Wish
 from vmc_cli.errors import UsageError
 from vmc_cli.prompt_files import Row
+from vmc_cli.recipe import Recipe
 
 if TYPE_CHECKING:
     from vmc_cli.backbones.base import Backbone
@@ -187,14 +188,11 @@ def _told_by(cards: Sequence[Card], plan: Plan) -> Card | None:
 
 
 def _is_alike(card: Card, plan: Plan) -> bool:
-    made = (card.backbone, card.recipe, card.prompt, card.prompt_used, card.seed, tokens.of(card))
-    wanted = (
-        plan.spec.name,
-        plan.recipe.to_card(),
-        plan.prompt,
-        plan.prompt_used,
-        plan.wish.seed,
-        plan.token,
-    )
+    try:
+        recipe = Recipe.from_card(card.recipe)  # a card may be older than some of a recipe's fields
+    except UsageError:
+        return False
+    made = (card.backbone, recipe, card.prompt, card.prompt_used, card.seed, tokens.of(card))
+    wanted = (plan.spec.name, plan.recipe, plan.prompt, plan.prompt_used, plan.wish.seed, plan.token)
     cut = {key: card.extra[key] for key in ("trim", "sample_fps") if key in card.extra}
     return made == wanted and cut == plan.cut and len(card.sources) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from tests.vmc_cli.commands.conftest import Run, draw
 from tests.vmc_cli.commands.test_learn_interrupted import stop_after
 from vmc_cli import backbones, progress
 from vmc_cli.commands import learning
+from vmc_cli.delta import Delta
 
 PROMPTS = {"one": "a seagull is walking", "two": "a dog is running", "three": "a seagull is walking"}
 FAST = ("--steps", "1")
@@ -213,6 +215,18 @@ def test_only_the_same_part_of_the_same_clip_learned_in_the_same_way_counts_as_l
     (here / "two" / "0.png").write_bytes((here / "two" / "1.png").read_bytes())
     write(here, "two,a dog is running", "three,the seagull is walking")
     assert planned() == ["dog_run_2", "seagull_walk_2"]
+
+
+def test_a_motion_whose_card_is_older_than_some_of_the_numbers_counts_as_learned(
+    each: Run, table: Path, clips: list[Path], store: Store
+) -> None:
+    assert each(clips[1]).stdout == "dog_run\n"
+    delta = Delta.load(store, "dog_run")
+    known = {key: value for key, value in delta.card.recipe.items() if key != "full_learning_rate"}
+    with store.writing("dog_run", True) as slot:
+        replace(delta, card=replace(delta.card, recipe=known)).save(slot)
+    assert each(clips[1], "--resume").stdout == "dog_run\n"
+    assert store.card("dog_run").recipe == known
 
 
 def test_names_stay_apart_from_chosen_ones_and_twins_are_both_learned(
