@@ -152,13 +152,17 @@ def joined(clips: Sequence[Clip]) -> Clip:
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
-    """What `write` was given as `metadata`; empty for a file made elsewhere. Raises as `read` does."""
+    """What `write` was given as `metadata`; empty for a file made elsewhere. Raises as `read` does.
+
+    Halves of characters, which no model could read, are replaced by question marks.
+    """
     answer, _ = decoding.ask(path, "metadata")
     try:
         found = json.loads(answer["text"])
     except (ValueError, RecursionError):
         return {}
-    return {key: str(text) for key, text in found.items()} if isinstance(found, dict) else {}
+    told = found.items() if isinstance(found, dict) else ()
+    return {key: str(text).encode(errors="replace").decode() for key, text in told}
 
 
 def write(

@@ -68,6 +68,11 @@ def test_metadata_reads_back(tmp_path: Path, name: str) -> None:
     assert clip.read_metadata(path) == METADATA
 
 
+def test_half_a_character_in_metadata_is_replaced(tmp_path: Path) -> None:
+    path = clip.write(drawn(), tmp_path / "clip.webp", metadata={"prompt": "a caf\udce9"})
+    assert clip.read_metadata(path) == {"prompt": "a caf?"}
+
+
 def test_metadata_that_is_no_table_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for text in ("[" * 100_000, "[]", "{", '"a"'):
         monkeypatch.setattr(clip.decoding, "ask", lambda *_, text=text: ({"text": text}, b""))

@@ -89,8 +89,13 @@ def command(
     from vmc_cli.delta import Delta
     from vmc_cli.evaluation.report import Comparison
 
+    def read(path: Path) -> Clip:
+        return clip.read(path, frames=card.frames, height=card.height, width=card.width)
+
     learned = Delta.load(store, motion).previews
-    shown = [clip.read(path, frames=card.frames, height=card.height, width=card.width) for path in videos]
+    if clip_model or copy_model:
+        for path in videos:
+            read(path)  # what cannot be read is told before a judge is fetched; hundreds are too much to keep
     model, encoder = _clip(clip_model), _encoder(copy_model)
     threshold = copy_threshold if copy_threshold is not None else BY_COPY_MODEL if encoder else BY_CLIP
     if len(learned) < len(card.sources):
@@ -98,10 +103,12 @@ def command(
         terminal.warn(f"{motion} holds {held} that it was learned from; videos are compared with no other.")
     comparison = Comparison(learned, model=model, encoder=encoder, of_sprites=card.backbone == "sprites")
     rows = [(each, f"learned: {card.prompt_used}") for each in learned]
-    for path, video in zip(videos, shown, strict=True):
+    for path in videos:
+        video = read(path)
         said = prompt if prompt is not None else _remembered(path)
         found = comparison.measured(video, said)
-        rows.append((video, f"{path.name}: motion fidelity {found.motion_fidelity:.2f}"))
+        if sheet:
+            rows.append((video, f"{path.name}: motion fidelity {found.motion_fidelity:.2f}"))
         facts = {
             "video": str(path),
             "motion": motion,
