@@ -91,7 +91,7 @@ def test_the_course_is_the_models_own_unless_told(tiny_backbone, delta, own, oth
     spec = dataclasses.replace(tiny_backbone.spec, course=Course(**own))
     monkeypatch.setattr(tiny_backbone, "spec", spec)
     default, same, differs = (
-        generated(tiny_backbone, deltas=[(delta, 1.0)], steps=4, **told) for told in ({}, own, other)
+        generated(tiny_backbone, deltas=[(delta, 1.0)], steps=8, **told) for told in ({}, own, other)
     )
     assert np.array_equal(default, same)
     assert not np.array_equal(default, differs)
