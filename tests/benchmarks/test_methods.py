@@ -59,12 +59,13 @@ def test_the_bench_measures_and_a_second_run_makes_no_video_again(tmp_path: Path
 def test_a_stopped_run_makes_what_is_missing_and_looks_again_at_what_was_not_seen(tmp_path: Path) -> None:
     bench(tmp_path, "no motion", "inversion only", "noise inverted")
     results = next(tmp_path.glob("results-*.jsonl"))
-    videos = {path: path.stat().st_mtime_ns for path in (tmp_path / "videos").iterdir()}
+    videos = list((tmp_path / "videos").iterdir())
     lost, *kept = results.read_text(encoding="utf-8").splitlines()
     results.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-    next(iter(videos)).unlink()
+    videos[0].unlink()
     bench(tmp_path, "no motion", "inversion only", "noise inverted")
-    assert sorted(results.read_text(encoding="utf-8").splitlines()) == sorted([lost, *kept])
+    assert set(results.read_text(encoding="utf-8").splitlines()) == {lost, *kept}
+    assert len(list((tmp_path / "videos").iterdir())) == len(videos)
 
 
 def test_rows_that_say_the_same_share_their_videos_and_others_do_not() -> None:
@@ -131,7 +132,7 @@ def test_the_clip_s_sprite_beside_the_one_asked_for_leaks() -> None:
     for shown, leaks in ((actors, True), (actors[:1], False)):
         frames = drawing.render(world.Scene("desert", 5, tuple(shown)))
         found = judging.seen(frames, Row(), suite.MOTIONS["circle"], ("penguin", "desert"))
-        assert (found["subject"], found["leak"]) == (True, leaks)
+        assert found["leak"] == leaks
 
 
 def test_the_table_tells_quartiles_and_shares() -> None:
