@@ -25,7 +25,7 @@ import numpy as np
 from suite import MOTIONS, ROWS, SUITE, UNSEEN, Row
 
 from registry.store import Store
-from vmc_cli import backbones, clip, motions
+from vmc_cli import backbones, clip, motions, sampling
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.backbones.sprites import world
 from vmc_cli.clip import Clip
@@ -102,6 +102,7 @@ def key(backbone: Backbone, row: Row, motion: str, target: tuple[str, str], seed
         prompt(row, motion, target),
         asdict(replace(backbone.spec.course, **row.course)),
         row.strength,
+        sampling.SETTLED,
     ]
     if row.motion:
         recipe = learned.recipe_of(backbone, row)

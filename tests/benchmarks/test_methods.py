@@ -18,7 +18,7 @@ import suite
 import torch
 from suite import Row
 
-from vmc_cli import backbones, training
+from vmc_cli import backbones, sampling, training
 from vmc_cli.backbones.sprites import drawing, world
 from vmc_cli.course import Course
 from vmc_cli.losses import LOSSES
@@ -85,6 +85,13 @@ def test_rows_that_say_the_same_share_their_videos_and_others_do_not() -> None:
     )
     broken = [name for name in keys if name.startswith("broken: ")]
     assert len({keys[name] for name in (*differing, *broken)}) == len(differing) + len(broken)
+
+
+def test_where_fresh_noise_begins_decides_a_video_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    backbone = SimpleNamespace(spec=backbones.find("sprites"))
+    before = methods.key(backbone, Row(), "circle", ("cat", "sea"), 0)
+    monkeypatch.setattr(sampling, "SETTLED", 0.7)
+    assert methods.key(backbone, Row(), "circle", ("cat", "sea"), 0) != before
 
 
 def test_the_paper_s_rows_are_learned_by_its_numbers() -> None:
