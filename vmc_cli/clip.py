@@ -29,7 +29,7 @@ _CUT_COLOURS = 0.35
 _CUT_LEVELS = 20
 
 _LEAST_SHARE = 0.8  # of each side that a crop keeps
-_FARTHEST = 2  # sixteenths of a side that a moved clip moves
+_FARTHEST, _PACE = 3, 2  # sixteenths of a side: from where it was, and from frame to frame
 _COLOURS = 0.2
 
 
@@ -66,21 +66,23 @@ class Clip:
         orders = [np.ascontiguousarray(self.frames[..., list(order)]) for order in permutations(range(3))]
         return [Clip(frames, self.fps) for frames in [*orders[1:], *(255 - each for each in orders)]]
 
-    def moved(self, seed: int) -> Clip:
-        """The same elsewhere in the frame, alike in all frames; what comes in is mirrored at the edge.
+    def panned(self, seed: int, frames: int) -> Clip:
+        """A clip of so many ``frames`` in which its first one wanders; what comes in is mirrored at the edge.
 
         By whole sixteenths of the sides: an autoencoder sees the same thing there, cell by cell.
         """
         source = np.random.default_rng(seed)
         height, width = self.frames.shape[1:3]
-        steps = source.integers(-_FARTHEST, _FARTHEST + 1, 2)
-        down, right = (
-            int(step) * max(1, side // 16) for step, side in zip(steps, (height, width), strict=True)
-        )
-        edges = ((0, 0), (abs(down),) * 2, (abs(right),) * 2, (0, 0))
-        around = np.pad(self.frames, edges, mode="reflect")
-        top, left = abs(down) - down, abs(right) - right
-        return Clip(around[:, top : top + height, left : left + width].copy(), self.fps)
+        cell = np.maximum(1, np.array([height, width]) // 16)
+        edges = [(_FARTHEST * side,) * 2 for side in cell]
+        around = np.pad(self.frames[0], [*edges, (0, 0)], mode="reflect")
+        at = source.integers(-_FARTHEST, _FARTHEST + 1, 2)
+        seen = []
+        for _ in range(frames):
+            top, left = (_FARTHEST - at) * cell
+            seen.append(around[top : top + height, left : left + width])
+            at = np.clip(at + source.integers(-_PACE, _PACE + 1, 2), -_FARTHEST, _FARTHEST)
+        return Clip(np.stack(seen), self.fps)
 
     def augmented(self, seed: int) -> Clip:
         """The same motion looked at otherwise: cropped, and in other colours, alike in all frames.

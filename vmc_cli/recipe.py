@@ -129,9 +129,10 @@ class Recipe:
     dropped. ``alpha`` shapes the density of early ``timesteps``;
     ``augmented`` is how many changed copies of each clip or picture are learned from too, and if
     ``recoloured`` each is also learned from in other colours; pictures of a subject are videos of one frame,
-    or if ``stills`` as long ones as the model makes, in which nothing moves; what ``needs_token`` is learned
-    as what a token stands for, and with ``trains_token`` the token's own vectors are learned as well; it
-    learns, and acts, while no more than the share ``acts_from`` of the noising is left, and more than
+    or if ``panned`` as long ones as the model makes, over which copies wander (of what stands still the
+    neighbouring frames tell); what ``needs_token`` is learned as what a token stands for, and with
+    ``trains_token`` the token's own vectors are learned as well; it learns, and acts, while no more than the
+    share ``acts_from`` of the noising is left, and more than
     ``acts_until``; with ``early_stop`` learning stops when other subjects lose their looks.
     """
 
@@ -160,7 +161,7 @@ class Recipe:
     alpha: float = 0.5
     augmented: int = 0
     recoloured: bool = False
-    stills: bool = False
+    panned: bool = False
     trains_token: bool = False
     acts_from: float = 1.0
     acts_until: float = 0.0
@@ -198,8 +199,8 @@ class Recipe:
             raise UsageError("Embeddings are trained for queries, keys and values.", f"Name {EMBEDDED}.")
         if self.learns == SUBJECT:
             self._check_subject()
-        elif self.stills:
-            raise UsageError("Stills are pictures of a subject; clips move.", "Leave out stills.")
+        elif self.panned:
+            raise UsageError("Pictures of a subject are panned; clips move.", "Leave out panned.")
         self._check_numbers()
 
     def _check_subject(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -121,32 +122,40 @@ def test_a_recoloured_clip_is_the_same_in_each_order_of_the_channels_and_as_thei
 
 
 @pytest.mark.parametrize("side", [64, 40, 8])
-def test_a_moved_clip_is_elsewhere_by_whole_sixteenths_alike_in_all_frames(side):
-    pixels = np.random.default_rng(0).integers(0, 256, (3, side, 2 * side, 3), dtype=np.uint8)
+def test_a_panned_picture_wanders_by_whole_sixteenths(side):
+    pixels = np.random.default_rng(0).integers(0, 256, (1, side, 2 * side, 3), dtype=np.uint8)
     shown = Clip(pixels, 8.0)
-    ways = set()
-    for seed in range(40):
-        moved = shown.moved(seed).frames
-        assert moved.shape == pixels.shape
-        down, right = max(1, side // 16), max(1, side // 8)
-        found = [
+    ways = [_spots(shown.panned(seed, 4).frames, pixels[0]) for seed in range(20)]
+    assert len({way[0] for way in ways}) > 10  # of 49
+    steps = {tuple(np.subtract(after, before)) for way in ways for before, after in itertools.pairwise(way)}
+    assert {abs(each) for step in steps for each in step} == {0, 1, 2}
+    assert len(steps) > 15  # of 25
+    assert np.array_equal(shown.panned(3, 4).frames, shown.panned(3, 4).frames)
+    assert len(shown.panned(3, 1).frames) == 1
+
+
+def _spots(frames, picture):
+    """How many sixteenths lower, and further to the right, each of ``frames`` shows ``picture``."""
+    height, width = picture.shape[:2]
+    down, right = max(1, height // 16), max(1, width // 16)
+    found = []
+    for frame in frames:
+        assert frame.shape == picture.shape
+        [spot] = [
             (y, x)
-            for y in range(-2, 3)
-            for x in range(-2, 3)
-            if np.array_equal(
-                _middle(moved, down, right), _middle(pixels, down, right, -y * down, -x * right)
-            )
+            for y in range(-3, 4)
+            for x in range(-3, 4)
+            if np.array_equal(_seen(frame, y * down, x * right), _seen(picture, -y * down, -x * right))
         ]
-        assert len(found) == 1
-        ways.add(found[0])
-    assert len(ways) > 15  # of 25
+        found.append(spot)
+    return found
 
 
-def _middle(frames, down, right, lower=0, further=0):
-    """All but two steps at each edge, of ``frames`` seen so much lower and further to the right."""
-    height, width = frames.shape[1:3]
-    rows = slice(2 * down + lower, height - 2 * down + lower)
-    return frames[:, rows, 2 * right + further : width - 2 * right + further]
+def _seen(frame, lower, further):
+    """What is left of ``frame`` where so many pixels above, and to the left, come in from outside."""
+    height, width = frame.shape[:2]
+    rows = slice(max(0, lower), height + min(0, lower))
+    return frame[rows, max(0, further) : width + min(0, further)]
 
 
 def test_an_augmented_clip_is_cropped_and_coloured_alike_in_all_frames_and_never_mirrored():

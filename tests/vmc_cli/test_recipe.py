@@ -24,11 +24,11 @@ def test_what_no_picture_can_teach_is_refused(change):
         RECIPES["subject"].adjusted(change)
 
 
-def test_stills_are_for_pictures_alone():
-    assert not RECIPES["subject"].stills  # the paper's are videos of one frame
-    assert RECIPES["subject"].adjusted({"stills": True}).stills
+def test_only_pictures_are_panned():
+    assert not RECIPES["subject"].panned  # the paper's are videos of one frame
+    assert RECIPES["subject"].adjusted({"panned": True}).panned
     with pytest.raises(UsageError, match="clips move"):
-        RECIPES["vmc"].adjusted({"stills": True})
+        RECIPES["vmc"].adjusted({"panned": True})
 
 
 @pytest.mark.parametrize("name", RECIPES)

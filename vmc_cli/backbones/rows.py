@@ -125,7 +125,7 @@ ROWS: tuple[Spec, ...] = (
                     "learning_rate": 2e-4,
                     "steps": 800,
                     "acts_from": 0.6,
-                    "stills": True,
+                    "panned": True,
                     "augmented": 20,
                 },
                 "inversion": {"guidance": None},  # 10 as in the paper makes its colours glare

@@ -81,7 +81,11 @@ class Footage:
                 fps=clips[0].fps,
                 sources=tuple(sources),
                 digest=f"{_digest(np.ascontiguousarray(clip.frames) for clip in everything)} {captions}",
-                changed=[_encoded(backbone, changed) for clip in clips for changed in _changed(clip, recipe)],
+                changed=[
+                    _encoded(backbone, changed)
+                    for clip in clips
+                    for changed in _changed(backbone, clip, recipe)
+                ],
                 others=[(_encoded(backbone, clip), backbone.embed([caption])) for clip, caption in others],
                 token=token,
                 extra=extra or {},
@@ -120,7 +124,7 @@ class Footage:
             changed = [
                 _encoded(backbone, other)
                 for each in (latents if recipe.copies else ())
-                for other in _changed(Clip(backbone.decode(each[None]), motion.card.fps), recipe)
+                for other in _changed(backbone, Clip(backbone.decode(each[None]), motion.card.fps), recipe)
             ]
         return cls(
             latents=[each[None] for each in latents],
@@ -147,9 +151,12 @@ def _require_size(backbone: Backbone, clips: Sequence[Clip], frames: int) -> Non
         )
 
 
-def _changed(clip: Clip, recipe: Recipe) -> list[Clip]:
-    change = clip.moved if recipe.learns == SUBJECT else clip.augmented
-    copies = [change(number) for number in range(recipe.augmented)]
+def _changed(backbone: Backbone, clip: Clip, recipe: Recipe) -> list[Clip]:
+    numbers = range(recipe.augmented)
+    if recipe.learns == SUBJECT:
+        frames = backbone.frames if recipe.panned else 1
+        return [clip.panned(number, frames) for number in numbers]
+    copies = map(clip.augmented, numbers)
     return [*copies, *(clip.recoloured() if recipe.recoloured else ())]
 
 

@@ -81,7 +81,7 @@ def learn(
     used = prompts.invariant(prompt) if recipe.invariant_prompt and not keep_prompt else prompt
     latents, token = footage.latents, footage.token
     examples = [*latents, *footage.changed]
-    if recipe.stills:
+    if recipe.panned:  # the pictures themselves stand still
         examples = [picture.expand(-1, -1, backbone.frames, -1, -1) for picture in examples]
     told = tokens.spoken(used, [token] if token else [])
     frozen = {"frozen": costs.IN_BYTES} if level == costs.IN_BYTES else {}

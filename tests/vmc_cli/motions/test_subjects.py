@@ -72,7 +72,7 @@ def test_nothing_is_inverted_and_every_video_that_is_shown_meanwhile_is_whole(ti
     assert seen == [(4, (4, 32, 32, 3))]
 
 
-def test_pictures_are_learned_as_videos_of_one_frame_or_as_stills(tiny_backbone, dog, monkeypatch):
+def test_pictures_are_learned_as_videos_of_one_frame_or_panned(tiny_backbone, dog, monkeypatch):
     seen = []
     original = training.Lesson._predicted
 
@@ -81,20 +81,26 @@ def test_pictures_are_learned_as_videos_of_one_frame_or_as_stills(tiny_backbone,
         return original(self, clean, *others)
 
     monkeypatch.setattr(training.Lesson, "_predicted", watched)
-    still = learned(tiny_backbone, recipe=RECIPE.adjusted({"stills": True, "augmented": 1}))
+    panned = learned(tiny_backbone, recipe=RECIPE.adjusted({"panned": True, "augmented": 1, "steps": 16}))
     assert {each.shape[2] for each in seen} == {tiny_backbone.frames}
-    assert all(torch.equal(each, each[:, :, :1].expand_as(each)) for each in seen)
-    assert still.weights.keys() == dog.weights.keys()
-    assert still.card.frames == dog.card.frames == 1
-    still.adapter(tiny_backbone)
+    still = [torch.equal(each, each[:, :, :1].expand_as(each)) for each in seen]
+    assert set(still) == {True, False}  # the pictures, and copies that wander
+    assert panned.weights.keys() == dog.weights.keys()
+    assert panned.card.frames == dog.card.frames == 1
+    panned.adapter(tiny_backbone)
     seen.clear()
     assert same(learned(tiny_backbone), dog)
     assert {each.shape[2] for each in seen} == {1}
 
 
-def test_copies_of_pictures_are_moved_and_never_cropped(tiny_backbone):
-    footage = Footage.of(tiny_backbone, PICTURES, RECIPE.adjusted({"augmented": 2}), token=TOKEN)
-    wanted = [tiny_backbone.encode(each.moved(number).frames) for each in PICTURES for number in range(2)]
+@pytest.mark.parametrize("panned", [False, True])
+def test_copies_of_pictures_are_moved_and_never_cropped(tiny_backbone, panned):
+    recipe = RECIPE.adjusted({"augmented": 2, "panned": panned})
+    footage = Footage.of(tiny_backbone, PICTURES, recipe, token=TOKEN)
+    frames = tiny_backbone.frames if panned else 1
+    wanted = [
+        tiny_backbone.encode(each.panned(number, frames).frames) for each in PICTURES for number in range(2)
+    ]
     assert all(map(torch.equal, footage.changed, wanted))
 
 
