@@ -115,11 +115,12 @@ SHOWN: dict[str, Shown] = {
     "subject": Shown(
         "A subject from six pictures, alone and where a motion acts, too",
         SUBJECT,
-        (_SUBJECT, _CIRCLE),
+        (_SUBJECT, _CIRCLE, _ZIGZAG),
         (
             'generate --subject koala "a X* panda is standing still in the snow"',
             'generate --subject koala "a X* panda is moving left in the city"',
             'generate --subject koala --motion circle "a X* panda is circling on the beach"',
+            'generate --subject koala --motion zigzag "a X* panda is zigzagging in the forest"',
         ),
     ),
     "together": Shown(

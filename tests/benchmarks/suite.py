@@ -238,6 +238,7 @@ ROWS: Mapping[str, Row] = {
     },
     "director": Row({"like": "director"}),
     "token, 6 clips": Row({"like": "token"}, clips=6, token="V*"),
+    "token, one clip in other colours": Row({"like": "token", "recoloured": True}, token="V*"),
     "token, acts to the end": Row({"like": "token", "acts_until": 0.0}, clips=6, token="V*"),
     "token, 6 clips and 240 of others": Row({"like": "token"}, clips=6, token="V*", others=240),
     "token, uniform timesteps": Row({"like": "token", "timesteps": "uniform"}, clips=6, token="V*"),
