@@ -227,7 +227,7 @@ ROWS: Mapping[str, Row] = {
     **{f"rank {rank or 'full'}": Row({"rank": rank}) for rank in (4, 8, 16, 32, None)},
     **{f"loss {loss}": Row({"loss": loss}) for loss in ("residual-cosine-abs", "residual-l2", "mse")},
     "acts to the end": Row({"acts_until": 0.0}),
-    **{f"acts until {share:g}": Row({"acts_until": share}) for share in (0.3, 0.35, 0.4, 0.45, 0.6)},
+    **{f"acts until {share:g}": Row({"acts_until": share}) for share in (0.35, 0.4, 0.6)},
     "its own colours alone": Row({"recoloured": False}),
     "all temporal layers": Row({"trains": _TEMPORAL}),
     "spatial attention instead": Row({"trains": _SPATIAL}),
