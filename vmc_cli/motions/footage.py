@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -152,11 +153,10 @@ def _require_size(backbone: Backbone, clips: Sequence[Clip], frames: int) -> Non
 
 
 def _changed(backbone: Backbone, clip: Clip, recipe: Recipe) -> list[Clip]:
-    numbers = range(recipe.augmented)
+    change: Callable[[int], Clip] = clip.augmented
     if recipe.learns == SUBJECT:
-        frames = backbone.frames if recipe.panned else 1
-        return [clip.panned(number, frames) for number in numbers]
-    copies = map(clip.augmented, numbers)
+        change = partial(clip.panned, frames=backbone.frames if recipe.panned else 1)
+    copies = map(change, range(recipe.augmented))
     return [*copies, *(clip.recoloured() if recipe.recoloured else ())]
 
 
