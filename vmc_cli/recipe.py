@@ -132,8 +132,8 @@ class Recipe:
     or if ``panned`` as long ones as the model makes, over which copies wander (of what stands still the
     neighbouring frames tell); what ``needs_token`` is learned as what a token stands for, and with
     ``trains_token`` the token's own vectors are learned as well; it learns, and acts, while no more than the
-    share ``acts_from`` of the noising is left, and more than
-    ``acts_until``; with ``early_stop`` learning stops when other subjects lose their looks.
+    share ``acts_from`` of the noising is left, and more than ``acts_until``; with
+    ``early_stop`` learning stops when other subjects lose their looks.
     """
 
     method: str
