@@ -21,6 +21,7 @@ class Course:
     ``steps`` of denoising by ``solver``; ``guidance`` is how far from the negative prompt, from the share
     ``guide_from`` of the noising down to ``guide_until``, ``eta`` how much fresh noise there is meanwhile.
     ``guide_from`` is for noise made from a motion, which tells the way while most is noise (`from_noise`).
+    Above it ``still_guidance`` guides what all frames share, the place: that cannot lead off the way.
     """
 
     steps: int = STEPS
@@ -28,6 +29,7 @@ class Course:
     guidance: float = GUIDANCE
     guide_from: float = 1.0
     guide_until: float = 0.0
+    still_guidance: float = 1.0
     eta: float = 0.0
 
     def liked_by(self, recipe: Mapping[str, Any], strength: float) -> Course:
@@ -38,6 +40,13 @@ class Course:
         told = recipe.get("guidance") if strength else None
         told = told if isinstance(told, int | float) and math.isfinite(told) else None
         return self if told is None else replace(self, guidance=float(told))
+
+    def scales(self, left: float) -> tuple[float, float]:
+        """How far what moves is guided, and what stands still, where ``left`` of the noising is left."""
+        if left > self.guide_from:
+            return 1.0, self.still_guidance
+        scale = self.guidance if left >= self.guide_until else 1.0
+        return scale, scale
 
     def from_noise(self, noise: str) -> Course:
         """This as it is for a video that starts from ``noise``: random noise is guided from the beginning."""

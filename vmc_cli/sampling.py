@@ -37,7 +37,9 @@ def sample(
     (`Schedule.bend`), which gets as far in fewer steps.
     ``guidance`` scales the step from the prediction for ``negative_embedding`` to that for ``embedding``
     (classifier-free guidance), while the share of the noising that is left is from ``guide_until`` to
-    ``guide_from``. With 1 there is none, nor without ``negative_embedding``, and steps take half the time.
+    ``guide_from``; above that ``still_guidance`` scales what the frames share of it, their mean, and nothing
+    scales what differs between them. With 1 there is none, nor without ``negative_embedding``, and steps take
+    half the time.
     Unless ``together``, the two are computed one after the other, in half the memory.
     With ``eta`` above 0, fresh noise by ``seed`` replaces some of the old (`Schedule.renewal`) from `SETTLED`
     on, so that a network's errors do not add up. At each step what changes the network acts as ``acts`` lets
@@ -53,14 +55,16 @@ def sample(
     schedule, before = backbone.schedule, None
     for t, to in _transitions(backbone, course.steps):
         left = t / schedule.train_timesteps
-        guidance = course.guidance if course.guide_until <= left <= course.guide_from else 1.0
-        negative = None if guidance == 1 else negative_embedding
+        scale, still = course.scales(left)
+        negative = None if scale == still == 1 else negative_embedding
         with acts(left):
-            prediction = guided(backbone, latents, t, embedding, negative, scale=guidance, together=together)
+            prediction = guided(
+                backbone, latents, t, embedding, negative, scale=scale, still=still, together=together
+            )
         eta = course.eta if left <= SETTLED else 0.0
-        scale, share, fresh = schedule.renewal(t, to, eta)
+        kept, share, fresh = schedule.renewal(t, to, eta)
         clean = schedule.clean(latents, prediction, t)
-        latents = scale * latents + share * prediction
+        latents = kept * latents + share * prediction
         if course.solver == "dpm++" and before:
             latents = latents + schedule.bend(before[0], t, to, eta) * (clean - before[1])
         before = t, clean
@@ -78,16 +82,24 @@ def guided(
     negative_embedding: Tensor | None,
     *,
     scale: float,
+    still: float | None = None,
     together: bool,
 ) -> Tensor:
-    """The prediction for ``embedding``; with a negative one, ``scale`` times as far from that one's."""
+    """The prediction for ``embedding``; with a negative one, ``scale`` times as far from that one's.
+
+    What the frames share of the way from there, their mean, is ``still`` times as far, if that is given.
+    """
     if negative_embedding is None:
         return backbone.predict(latents, t, embedding.to(backbone.device))
     context = torch.cat([negative_embedding, embedding]).to(backbone.device)
     parts = [context] if together else context.split(1)
     predicted = [backbone.predict(latents.expand(len(part), *latents.shape[1:]), t, part) for part in parts]
     without, towards = torch.cat(predicted).chunk(2)
-    return without + scale * (towards - without)
+    way = towards - without
+    if still is None or still == scale:
+        return without + scale * way
+    shared = way.mean(2, keepdim=True)
+    return without + scale * (way - shared) + still * shared
 
 
 @torch.no_grad()

@@ -142,6 +142,21 @@ def test_guidance_begins_where_no_more_than_so_much_of_the_noise_is_left(start, 
     assert [batch for batch, _, _ in backbone.calls] == [1] * unguided + [2] * (10 - unguided)
 
 
+def test_where_nothing_else_is_guided_what_all_frames_share_may_be(start):
+    backbone = Oracle(predict=lambda latents, t, context: context.view(-1, 1, 3, 1, 1).expand(latents.shape))
+    prompt, negative = torch.tensor([[[3.0, 1.0, 8.0]]]), torch.tensor([[[2.0, 1.0, 0.0]]])
+
+    def drawn(told, **course):
+        course = Course(4, **course)
+        return sample(backbone, told, start, course=course, negative_embedding=negative)
+
+    # On the way from negative to prompt, 1, 0 and 8, the frames share 3: by 4 that is 9 more for each.
+    found = drawn(prompt, guide_from=0.0, still_guidance=4.0)
+    torch.testing.assert_close(found, drawn(prompt + 9, guide_from=0.0))
+    below = {"guide_from": 1.0, "guidance": 2.0}
+    torch.testing.assert_close(drawn(prompt, still_guidance=4.0, **below), drawn(prompt, **below))
+
+
 def test_at_each_step_acts_what_acts_when_so_much_of_the_noise_is_left(start):
     now, seen = [], []
 

@@ -35,6 +35,7 @@ class Wish:
     solver: generating_options.Solver = None
     guidance: generating_options.Guidance = None
     guide_from: generating_options.GuideFrom = None
+    still_guidance: generating_options.StillGuidance = None
     guide_until: generating_options.GuideUntil = None
     negative: generating_options.Negative = ""
     eta: generating_options.Eta = None
@@ -70,6 +71,7 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
     wanted = [checks.worded("prompt", each) for each in ([prompt] if isinstance(prompt, str) else prompt)]
     checks.readable("negative prompt", wish.negative)
     checks.finite("--guidance", wish.guidance)
+    checks.finite("--still-guidance", wish.still_guidance)
     checks.finite("--strength", wish.strength)
     checks.share("--eta", wish.eta)
     checks.share("--guide-from", wish.guide_from)

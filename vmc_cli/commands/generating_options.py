@@ -72,6 +72,15 @@ GuideFrom = Annotated[
         "before, the noise tells the way.  [default: the backbone's own]",
     ),
 ]
+StillGuidance = Annotated[
+    float | None,
+    typer.Option(
+        "--still-guidance",
+        metavar="X",
+        help="Before --guide-from, guide what stands still so strictly, the place: what moves is left to the "
+        "noise.  [default: the backbone's own]",
+    ),
+]
 GuideUntil = Annotated[
     float | None,
     typer.Option(

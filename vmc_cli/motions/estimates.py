@@ -107,7 +107,8 @@ def of_generating(
     backbone, course = _blueprint(spec), course or spec.course
 
     found = {level: generating(backbone, level, guidance=course.guidance) for level in LEVELS}
-    unguided = round(course.steps * (1 - max(0.0, course.guide_from - course.guide_until)))
+    begin = course.guide_from if course.still_guidance == 1 else 1.0
+    unguided = round(course.steps * (1 - max(0.0, begin - course.guide_until)))
     rest = unguided * generating(backbone, "high", guidance=1).flops
     return _estimate(backbone, recipes, file_bytes, found, asked, course.steps - unguided, rest)
 

@@ -36,7 +36,7 @@ def test_the_path_is_printed_and_named_after_the_prompt(run: Run, learned: str, 
 def test_the_help_tells_what_happens_without_an_option(run: Run) -> None:
     told = " ".join(run("generate", "--help").stdout.split())
     assert "[default: the method's own, or random without a motion]" in told
-    assert told.count("[default: the backbone's own]") == 6
+    assert told.count("[default: the backbone's own]") == 7
 
 
 def test_the_motions_own_backbone_is_used(run: Run, learned: str, monkeypatch: pytest.MonkeyPatch) -> None:
