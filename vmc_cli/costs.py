@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from vmc_cli import adapters
+from vmc_cli import adapters, sampling
 from vmc_cli.backbones import placement
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.backbones.checkpointing import checkpointed
@@ -24,7 +24,6 @@ from vmc_cli.backbones.quantizing import in_bytes
 from vmc_cli.course import GUIDANCE
 from vmc_cli.device import generator as seeded
 from vmc_cli.recipe import Recipe
-from vmc_cli.sampling import guided
 from vmc_cli.training import Lesson
 
 LEVELS = ("high", "medium", "low")
@@ -95,12 +94,13 @@ def held(backbone: Backbone, recipe: Recipe, level: str) -> AbstractContextManag
 
 
 @cache
-def generating(backbone: FrameBackbone, level: str, *, guidance: float = GUIDANCE) -> Cost:
-    """A step of denoising on a blueprint. The peak is that of all of generating."""
+def generating(backbone: FrameBackbone, level: str, *, guided: bool = True) -> Cost:
+    """A step of denoising on a blueprint, ``guided`` or not. The peak is that of all of generating."""
     clip, embedding = _clip(backbone), _embedding(backbone)
-    negative = None if guidance == 1 else embedding
+    negative = embedding if guided else None
     with torch.no_grad(), Meter(backbone.device) as meter:
-        guided(backbone, clip, 0, embedding, negative, scale=guidance, together=level == "high")
+        together = level == "high"
+        sampling.guided(backbone, clip, 0, embedding, negative, scale=GUIDANCE, together=together)
     network, block = placement.size(backbone.network), 0
     if level == "low" and not _on_cpu(backbone):
         blocks = [placement.size(each) for each in backbone.blocks]

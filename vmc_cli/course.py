@@ -21,7 +21,8 @@ class Course:
     ``steps`` of denoising by ``solver``; ``guidance`` is how far from the negative prompt, from the share
     ``guide_from`` of the noising down to ``guide_until``, ``eta`` how much fresh noise there is meanwhile.
     ``guide_from`` is for noise made from a motion, which tells the way while most is noise (`from_noise`).
-    Above it ``still_guidance`` guides what all frames share, the place: that cannot lead off the way.
+    Above it ``still_guidance`` guides what all frames share, the place: that cannot lead off the way. With
+    the ``guidance`` 1 there is none at all.
     """
 
     steps: int = STEPS
@@ -41,8 +42,18 @@ class Course:
         told = told if isinstance(told, int | float) and math.isfinite(told) else None
         return self if told is None else replace(self, guidance=float(told))
 
+    @property
+    def guided(self) -> float:
+        """The share of the noising that is guided: steps take twice as long there."""
+        if self.guidance == 1:
+            return 0.0
+        begin = self.guide_from if self.still_guidance == 1 else 1.0
+        return max(0.0, begin - self.guide_until)
+
     def scales(self, left: float) -> tuple[float, float]:
         """How far what moves is guided, and what stands still, where ``left`` of the noising is left."""
+        if self.guidance == 1:
+            return 1.0, 1.0
         if left > self.guide_from:
             return 1.0, self.still_guidance
         scale = self.guidance if left >= self.guide_until else 1.0

@@ -61,7 +61,7 @@ def measured(repeats: int) -> dict[str, Any]:
     steps["learn"] += recipe.inversion_steps * found["a step of inverting"]
     found["learn, by its defaults, in seconds"] = round(steps["learn"] / 1000, 1)
     course = backbone.spec.course
-    guided = round(course.guide_from * course.steps)
+    guided = round(course.guided * course.steps)
     drawing = guided * found["a step of sampling, guided"]
     drawing += (course.steps - guided) * found["a step of inverting"] + found["decoding a video"]
     found["generate with a motion, by its defaults, in seconds"] = round(drawing / 1000, 1)

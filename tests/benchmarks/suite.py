@@ -268,7 +268,7 @@ ROWS: Mapping[str, Row] = {
         for steps in (15, 20, 25, 30)
     },
     **{f"guided from {share:g}": Row(course={"guide_from": share}) for share in (1.0, 0.7, 0.6, 0.4)},
-    **{f"still guided by {scale:g}": Row(course={"still_guidance": scale}) for scale in (2.0, 3.0, 5.0)},
+    **{f"still guided by {scale:g}": Row(course={"still_guidance": scale}) for scale in (1.0, 2.0, 5.0)},
     **{f"guided until {share:g}": Row(course={"guide_until": share}) for share in (0.2, 0.4, 0.6)},
     **{f"inversion in {steps}": Row({"inversion_steps": steps}) for steps in (15, 25, 50)},
     **{f"strength {strength:g}": Row(strength=strength) for strength in (0.5, 1.5)},

@@ -19,6 +19,22 @@ def test_random_noise_is_guided_from_the_beginning():
     assert own.from_noise("inverted") == own
 
 
+@pytest.mark.parametrize(
+    ("course", "share"),
+    [
+        (Course(), 1.0),
+        (Course(guidance=1.0), 0.0),
+        (Course(guidance=1.0, guide_from=0.5, still_guidance=3.0), 0.0),
+        (Course(guide_from=0.6, guide_until=0.4), 0.2),
+        (Course(guide_from=0.6, guide_until=0.4, still_guidance=3.0), 0.6),
+    ],
+)
+def test_the_guided_share_is_where_a_scale_differs_from_1(course, share):
+    lefts = [(step + 0.5) / 1000 for step in range(1000)]
+    assert course.guided == pytest.approx(share)
+    assert sum(course.scales(left) != (1.0, 1.0) for left in lefts) / 1000 == pytest.approx(share)
+
+
 @pytest.mark.parametrize("told", [None, "10", float("nan"), float("inf"), [10]])
 def test_a_card_that_tells_nonsense_changes_nothing(told):
     assert Course().liked_by({"guidance": told}, 1.0) == Course()

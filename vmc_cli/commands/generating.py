@@ -236,7 +236,7 @@ def agreed_spec(asked: str | None, cards: Sequence[Card]) -> Spec:
 def course(wish: Wish, liked: Course, noise: str) -> Course:
     """What is wished for, and else `liked`, for videos that start from `noise`.
 
-    Raises UsageError where guidance would end before it begins.
+    Raises UsageError where guidance would end before it begins, or is asked for where there can be none.
     """
     asked = {field.name: getattr(wish, field.name) for field in fields(Course)}
     found = replace(liked, **{key: value for key, value in asked.items() if value is not None})
@@ -247,6 +247,12 @@ def course(wish: Wish, liked: Course, noise: str) -> Course:
             f"Nothing would be guided: --guide-until is {found.guide_until:g} ({_whose(wish.guide_until)}), "
             f"which is not below --guide-from, {found.guide_from:g} ({begin}).",
             "Change one of them; --guidance 1 is without guidance.",
+        )
+    if wish.still_guidance not in {None, 1.0} and (found.guidance == 1 or found.guide_from >= 1):
+        why = "without guidance" if found.guidance == 1 else "where all is guided from the beginning"
+        raise UsageError(
+            f"--still-guidance does nothing {why}, as here.",
+            "Leave it out, or ask for --guide-from 0.5 and a motion's own noise.",
         )
     return found
 

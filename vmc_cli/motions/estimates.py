@@ -91,7 +91,7 @@ def of_learning(spec: Spec, recipe: Recipe, clips: int, others: int = 0, *, aske
 
     levels = LEARNING_LEVELS if asked == IN_BYTES else LEVELS  # it takes as long to count as the others
     found = {level: learning(backbone, recipe, level, every) for level in levels}
-    inversion = clips * recipe.inversion_steps * generating(backbone, "high", guidance=1).flops
+    inversion = clips * recipe.inversion_steps * generating(backbone, "high", guided=False).flops
     return _estimate(backbone, [recipe], file_bytes, found, asked, recipe.steps, inversion)
 
 
@@ -106,10 +106,9 @@ def of_generating(
     """What a video takes that follows motions learned by ``recipes``, whose files have so many bytes."""
     backbone, course = _blueprint(spec), course or spec.course
 
-    found = {level: generating(backbone, level, guidance=course.guidance) for level in LEVELS}
-    begin = course.guide_from if course.still_guidance == 1 else 1.0
-    unguided = round(course.steps * (1 - max(0.0, begin - course.guide_until)))
-    rest = unguided * generating(backbone, "high", guidance=1).flops
+    found = {level: generating(backbone, level, guided=course.guided > 0) for level in LEVELS}
+    unguided = round(course.steps * (1 - course.guided))
+    rest = unguided * generating(backbone, "high", guided=False).flops
     return _estimate(backbone, recipes, file_bytes, found, asked, course.steps - unguided, rest)
 
 

@@ -177,7 +177,7 @@ def _drawn(
 
 
 def _peak(backbone: Backbone, course: Course, level: str) -> int:
-    return costs.generating(backbone.blueprint, level, guidance=course.guidance).peak
+    return costs.generating(backbone.blueprint, level, guided=course.guided > 0).peak
 
 
 def reader(

@@ -22,7 +22,7 @@ def reconstruction(backbone: Backbone, clip: Clip) -> float:
 
     def peak(level: str) -> int:
         model = backbone.blueprint
-        return max(costs.encoding(model), costs.generating(model, "high", guidance=1).peak)
+        return max(costs.encoding(model), costs.generating(model, "high", guided=False).peak)
 
     task = f"look at the clip with {backbone.spec.name}"
     with memory.explained(task, memory.usable(backbone), peak):

@@ -61,6 +61,19 @@ def test_a_video_remembers_how_it_was_made(run: Run, learned: str, here: Path, s
     assert str(here) not in str(kept)
 
 
+def test_what_stands_still_is_guided_as_asked_for(run: Run, learned: str, here: Path) -> None:
+    late = ("generate", CITY, "-m", learned, *FAST, "--noise", "inverted", "--guide-from", "0.6")
+    scales = ("1", "3", "3")
+    paths = [f"{number}.mp4" for number, _ in enumerate(scales)]
+    for path, scale in zip(paths, scales, strict=True):
+        ran = run(*late, "--still-guidance", scale, "--out", path)
+        assert ran.rc == 0, ran.stderr
+    without, first, second = (frames(here / path) for path in paths)
+    assert np.array_equal(first, second)
+    assert not np.array_equal(first, without)
+    assert clip.read_metadata(here / paths[1])["still_guidance"] == "3.0"
+
+
 def test_a_sheet_shows_the_learned_clip_and_every_video(run: Run, learned: str, here: Path) -> None:
     ran = run("generate", CITY, "-m", learned, "--count", "2", "--sheet", "sheet.png", *FAST)
     assert ran.rc == 0, ran.stderr
@@ -162,6 +175,13 @@ def test_a_folder_takes_the_video_in(run: Run, tiny: str, here: Path) -> None:
         ),
         ([CITY, "-m", "seagull_walk", "--guide-until", "1"], 2, "--guide-from, 1 (the backbone's own)"),
         ([CITY, "-m", "seagull_walk", "--guide-from", "0"], 2, "is 0 (the backbone's own)"),
+        ([CITY, "--still-guidance", "3"], 2, "where all is guided from the beginning"),
+        ([CITY, "-m", "seagull_walk", "--still-guidance", "3"], 2, "guided from the beginning"),
+        (
+            [CITY, "-m", "seagull_walk", "--guide-from", "0.5", "--still-guidance", "3", "--guidance", "1"],
+            2,
+            "--still-guidance does nothing without guidance",
+        ),
         ([CITY, "--backbone", "nothing"], 2, "sprites"),
         ([CITY, "--out", "video.exe"], 2, ".mp4"),
         ([CITY, "--out", "nowhere/video.mp4"], 5, "nowhere"),
