@@ -132,7 +132,7 @@ ROWS: tuple[Spec, ...] = (
             }
         ),
         # Without fresh noise its small errors add up to shapes that nobody can name.
-        course=Course(30, "dpm++", guidance=5.0, guide_from=0.5, eta=1.0),
+        course=Course(30, "dpm++", guidance=5.0, guide_from=0.5, still_guidance=3.0, eta=1.0),
         reconstruction_floor=22.0,  # its own world lies at 22 to 30 dB, real footage mostly at 16 to 22
     ),
     Spec(
