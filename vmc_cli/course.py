@@ -59,6 +59,10 @@ class Course:
         scale = self.guidance if left >= self.guide_until else 1.0
         return scale, scale
 
+    def with_subject(self) -> Course:
+        """This as it is for a learned subject: where that does not act yet, its noun would be drawn."""
+        return replace(self, still_guidance=1.0)
+
     def from_noise(self, noise: str) -> Course:
         """This as it is for a video that starts from ``noise``: random noise is guided from the beginning."""
         return replace(self, guide_from=1.0) if noise == "random" else self

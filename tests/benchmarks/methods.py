@@ -29,6 +29,7 @@ from vmc_cli import backbones, clip, motions, sampling
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.backbones.sprites import world
 from vmc_cli.clip import Clip
+from vmc_cli.course import Course
 from vmc_cli.evaluation import oracle, tracks
 
 Result = dict[str, Any]
@@ -84,9 +85,15 @@ class Bench:
             prompt(row, motion, target),
             deltas=deltas,
             noise=row.noise if row.motion else None,
-            course=replace(self.backbone.spec.course, **row.course),
+            course=course(self.backbone, row),
             seed=seed,
         )
+
+
+def course(backbone: Backbone, row: Row) -> Course:
+    """How a row's videos are drawn."""
+    own = backbone.spec.course
+    return replace(own.with_subject() if row.subject else own, **row.course)
 
 
 def prompt(row: Row, motion: str, target: tuple[str, str]) -> str:
@@ -100,7 +107,7 @@ def key(backbone: Backbone, row: Row, motion: str, target: tuple[str, str], seed
     """What was asked of one video: all that decides it, whatever the row is called."""
     decided: list[object] = [
         prompt(row, motion, target),
-        asdict(replace(backbone.spec.course, **row.course)),
+        asdict(course(backbone, row)),
         row.strength,
         sampling.SETTLED,
     ]
@@ -117,9 +124,7 @@ def expected(backbone: Backbone, todo: Sequence[tuple[Row, str]]) -> float:
     spec, taught = backbone.spec, {}
     seconds = 0.0
     for row, motion in todo:
-        seconds += motions.of_generating(
-            spec, [], 0, course=replace(spec.course, **row.course), asked="high"
-        ).seconds
+        seconds += motions.of_generating(spec, [], 0, course=course(backbone, row), asked="high").seconds
         if row.motion:
             kept = learned.told(backbone, motion, row)
             taught[repr(kept)] = (learned.recipe_of(backbone, row), row.clips, row.others)

@@ -244,7 +244,7 @@ ROWS: Mapping[str, Row] = {
     "token, uniform timesteps": Row({"like": "token", "timesteps": "uniform"}, clips=6, token="V*"),
     "backward": Row(backward=True),
     "a learned subject": Row(subject="koala"),
-    "a learned subject, still guided by 1": Row(subject="koala", course={"still_guidance": 1.0}),
+    "a learned subject, still guided by 3": Row(subject="koala", course={"still_guidance": 3.0}),
     "a learned subject, no motion": Row(motion=False, subject="koala"),
     "vmc, 6 clips": Row(clips=6),
     "broken: loss with its sign flipped": Row(broken="flipped"),

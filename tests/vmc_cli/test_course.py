@@ -13,6 +13,10 @@ def test_guidance_is_what_a_method_likes_else_the_models_own():
     assert own.liked_by(RECIPES["inversion"].to_card(), 0.0) == own
 
 
+def test_with_a_subject_what_stands_still_is_not_guided():
+    assert Course(guide_from=0.5, still_guidance=3.0).with_subject() == Course(guide_from=0.5)
+
+
 def test_random_noise_is_guided_from_the_beginning():
     own = Course(guide_from=0.5)
     assert own.from_noise("random") == Course()

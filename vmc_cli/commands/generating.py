@@ -96,6 +96,7 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
         tokens.agreed(each, cards, [(one.name, one.token) for one in cast.inversions])
     videos = targets.planned(wish, wanted, many=not isinstance(prompt, str))
     liked = spec.course.liked_by(cards[0].recipe, named[0][1]) if named else spec.course
+    liked = liked.with_subject() if learned else liked
     noise = wish.noise or (_own_noise(cards[0]) if named else "random")
     if noise != "random":
         backbones.require_size(spec, cards[0], "Use --noise random.")

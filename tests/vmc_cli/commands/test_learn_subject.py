@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from registry.store import Store
 from tests import specimens
 from tests.vmc_cli.commands.conftest import Run, parsed
 from tests.vmc_cli.conftest import SIZE, write_tiny_clip
-from vmc_cli import backbones
+from vmc_cli import backbones, clip
+from vmc_cli.course import Course
 
 LEARN = ("learn", "--subject", "--token", "X*", "--prompt", "a X* dog", "--name", "my_dog")
 FAST = ("--steps", "1")
@@ -73,6 +75,27 @@ def test_it_is_seen_doing_a_motion(run: Run, dog: str, learned: str) -> None:
     assert told["noise"] == "motion"
     alone = parsed(run("generate", "a X* dog", "--subject", dog, "--json", *FAST))
     assert (alone["noise"], alone["backbone"]) == ("random", "tiny")
+
+
+@pytest.mark.parametrize(("asked", "scale"), [((), "1.0"), (("--still-guidance", "2"), "2.0")])
+def test_what_stands_still_is_guided_for_no_subject_unless_asked_for(
+    *,
+    asked: tuple[str, ...],
+    scale: str,
+    run: Run,
+    dog: str,
+    learned: str,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guided = replace(backbones.find("tiny"), course=Course(guide_from=0.5, still_guidance=3.0))
+    monkeypatch.setattr(backbones, "BACKBONES", {"tiny": guided})
+    follow = ("-m", learned, "--noise", "inverted", *FAST)
+    wishes = [(("a dog",), "3.0"), (("a X* dog", "--subject", dog, *asked), scale)]
+    for number, (wish, told) in enumerate(wishes):
+        ran = run("generate", *wish, *follow, "--out", f"{number}.mp4")
+        assert ran.rc == 0, ran.stderr
+        assert clip.read_metadata(here / f"{number}.mp4")["still_guidance"] == told
 
 
 def test_it_is_learned_after_a_motion(

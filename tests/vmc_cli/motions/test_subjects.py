@@ -265,6 +265,17 @@ def test_motion_and_subject_act_together_from_the_motions_noise(tiny_backbone, w
     assert not np.array_equal(videos[0], videos[3])
 
 
+def test_with_a_subject_what_stands_still_is_not_guided_by_default(tiny_backbone, walk, dog, monkeypatch):
+    own = Course(4, guide_from=0.5, still_guidance=3.0)
+    monkeypatch.setattr(tiny_backbone, "spec", dataclasses.replace(tiny_backbone.spec, course=own))
+    for deltas, expected in (([walk], own), ([walk, dog], Course(4, guide_from=0.5))):
+        told = {"noise": "inverted", "deltas": [(each, 1.0) for each in deltas]}
+        default, same = (generate(tiny_backbone, PROMPT, course=each, **told) for each in (None, expected))
+        assert np.array_equal(default.frames, same.frames)
+    guided = generate(tiny_backbone, PROMPT, course=own, **told)
+    assert not np.array_equal(guided.frames, default.frames)
+
+
 def test_the_vectors_of_a_word_from_elsewhere_stand_where_its_token_is_said(tiny_backbone, tmp_path, dog):
     said = torch.cat([tiny_backbone.word_vectors(letter) for letter in "cat"])
     save_file({"<pet>": said}, tmp_path / "pet.safetensors")
