@@ -80,7 +80,7 @@ def test_the_time_that_is_told_is_that_of_all_steps_at_a_quarter_of_the_speed(
 def test_guiding_what_stands_still_takes_the_time_of_guiding_all(run: Run, learned: str) -> None:
     asked = ("generate", "a boat", "-m", learned, "--noise", "inverted", "--steps", "1000", "--dry-run")
     late = (*asked, "--guide-from", "0.5")
-    told = [(*asked,), (*late, "--still-guidance", "3"), late, (*asked, "--guidance", "1")]
+    told = [asked, (*late, "--still-guidance", "3"), late, (*asked, "--guidance", "1")]
     every, still, half, none = (parsed(run(*each, "--json"))["seconds"] for each in told)
     assert none < still == every
     assert half == pytest.approx((every + none) / 2, rel=0.05)
