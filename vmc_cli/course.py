@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+
+from registry.card import Card
+from vmc_cli.recipe import MOTION, SUBJECT
 
 STEPS = 50
 GUIDANCE = 7.5
@@ -33,14 +35,17 @@ class Course:
     still_guidance: float = 1.0
     eta: float = 0.0
 
-    def liked_by(self, recipe: Mapping[str, Any], strength: float) -> Course:
-        """This with the guidance that a motion's ``recipe`` (as its card keeps it) likes better, if any.
+    def liked_by(self, learned: Sequence[tuple[Card, float]]) -> Course:
+        """This as what was ``learned`` likes it better, each with its strength: at 0 nothing likes anything.
 
-        At the ``strength`` 0 nothing is followed, so nothing is liked better.
+        The guidance is the first motion's, if its recipe tells one.
         """
-        told = recipe.get("guidance") if strength else None
+        first = next((each for each in learned if each[0].kind == MOTION), None)
+        told = first[0].recipe.get("guidance") if first and first[1] else None
         told = told if isinstance(told, int | float) and math.isfinite(told) else None
-        return self if told is None else replace(self, guidance=float(told))
+        liked = self if told is None else replace(self, guidance=float(told))
+        subject = any(strength for card, strength in learned if card.kind == SUBJECT)
+        return liked.with_subject() if subject else liked
 
     @property
     def guided(self) -> float:

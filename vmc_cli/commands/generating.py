@@ -90,13 +90,13 @@ def planned(wish: Wish, prompt: str | Sequence[str], *, motions: Sequence[str], 
         raise UsageError(f"The noise {wish.noise} is made from a motion.", "Name one with --motion.")
     cards = [casting.card_of(name) for name, _ in named]
     cards += [casting.card_of(name, SUBJECT) for name, _ in learned]
+    strengths = [strength for _, strength in (*named, *learned)]
     spec = agreed_spec(backbone, cards)
     cast = casting.cast(learned, files, spec, cards)
     for each in wanted:
         tokens.agreed(each, cards, [(one.name, one.token) for one in cast.inversions])
     videos = targets.planned(wish, wanted, many=not isinstance(prompt, str))
-    liked = spec.course.liked_by(cards[0].recipe, named[0][1]) if named else spec.course
-    liked = liked.with_subject() if learned else liked
+    liked = spec.course.liked_by(tuple(zip(cards, strengths, strict=True)))
     noise = wish.noise or (_own_noise(cards[0]) if named else "random")
     if noise != "random":
         backbones.require_size(spec, cards[0], "Use --noise random.")

@@ -18,7 +18,7 @@ from vmc_cli.course import Course
 from vmc_cli.delta import Delta, attached, from_raw, worn
 from vmc_cli.lora import Lora
 from vmc_cli.noise import start_noise
-from vmc_cli.recipe import MOTION, SUBJECT
+from vmc_cli.recipe import MOTION
 from vmc_cli.sampling import sample
 from vmc_cli.textual_inversion import TextualInversion
 from vmc_cli.watching import Watcher
@@ -153,11 +153,9 @@ def _drawn(
 ) -> Clip:
     """What the network as it is now makes of ``prompt``; the motions in it give noise and words."""
     backbone, deltas = changed.backbone, changed.deltas
-    first, strength = next(((delta, by) for delta, by in deltas if delta.card.kind == MOTION), (None, 0.0))
+    first = next((delta for delta, _ in deltas if delta.card.kind == MOTION), None)
     chosen = noise or (first.noise if first else "random")
-    liked = backbone.spec.course.liked_by(first.card.recipe if first else {}, strength)
-    subject = any(delta.card.kind == SUBJECT for delta, _ in deltas)
-    course = course or (liked.with_subject() if subject else liked)
+    course = course or backbone.spec.course.liked_by([(delta.card, by) for delta, by in deltas])
     start = start_of(backbone, chosen, first.start_noise if first else None, seed)
 
     def made(level: str) -> Clip:
