@@ -18,6 +18,7 @@ from vmc_cli.errors import UsageError
 Kernel = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
 """Queries (B, heads, N, d), keys and values (B, heads, L, d) and a mask, or None, to (B, heads, N, d)."""
 
+MOST_SCORES = 2**22  # of one attention, 8 MB: above it a kernel that keeps them costs more than it saves
 LARGEST_GRID = 65_535  # what CUDA's kernels count batch x heads with; pixels are the batch along time
 
 
@@ -62,9 +63,21 @@ def sdpa(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) 
 
 
 def float32(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-    """For CPUs, where the kernel for float32 runs twice as fast as that for bfloat16."""
+    """For CPUs, where the kernel for float32 runs twice as fast as that for bfloat16.
+
+    With gradients, whose kernels are slow for either, few scores are computed as they are written down.
+    """
+    scores = query.shape[:-1].numel() * key.shape[-2]
+    if query.requires_grad and mask is None and scores <= MOST_SCORES:
+        return plain(query, key, value)
     with torch.autocast("cpu", enabled=False):
         return sdpa(query.float(), key.float(), value.float(), mask)
+
+
+def plain(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Two products and a softmax, which keep all scores, in the format of what comes in."""
+    scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+    return scores.softmax(dim=-1) @ value
 
 
 class Xformers:

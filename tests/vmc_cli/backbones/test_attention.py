@@ -58,6 +58,23 @@ def test_every_kernel_is_softmax_attention(kernel: attention.Kernel) -> None:
     torch.testing.assert_close(kernel(*projected(), None), plain(*projected()), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("most", [attention.MOST_SCORES, 1])
+def test_with_gradients_on_a_cpu_few_scores_are_computed_as_written_down(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "MOST_SCORES", most)
+    query, key, value = (each.requires_grad_() for each in projected())
+    found, wanted = attention.float32(query, key, value), plain(query, key, value)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+    assert ("Attention" in str(found.grad_fn)) is (most == 1)
+    for mine, theirs in zip(
+        torch.autograd.grad(found.square().sum(), (query, key, value)),
+        torch.autograd.grad(wanted.square().sum(), (query, key, value)),
+        strict=True,
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("kernel", [attention.sdpa, attention.Xformers(StandIn())], ids=["sdpa", "xformers"])
 def test_more_heads_than_a_grid_has_are_computed_in_parts(
     kernel: attention.Kernel, monkeypatch: pytest.MonkeyPatch
