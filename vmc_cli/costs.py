@@ -73,7 +73,8 @@ def learning(backbone: FrameBackbone, recipe: Recipe, level: str, clips: int = 1
         ):
             paths = adapters.Paths(backbone, recipe.aside, clips, generator)
             examples = [(clip, lambda: embedding)]
-            Lesson(backbone, examples, recipe, trainable, paths, generator, Tensor.backward).learn(0)
+            lesson = Lesson(backbone, examples, recipe, trainable, paths, generator, Tensor.backward)
+            lesson.learn([0] * recipe.batch)
             parameters = [*trainable.parameters.values(), *paths.parameters.values()]
             moments = MOMENTS * sum(parameter.numel() for parameter in parameters)
     if level == IN_BYTES and _on_cpu(backbone):

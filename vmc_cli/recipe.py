@@ -122,11 +122,12 @@ class Recipe:
     ``learns`` is one of `LEARNS`; a subject needs no inversion, so its ``inversion_steps`` are 0. ``trains``
     names the layers as ``role/projection`` (``temporal-attention/to_q``); roles are those of
     ``backbones.base.Site``. ``rank`` None trains full weights; ``full_learning_rate`` is theirs, where that
-    of low rank does not suit them (see `adjusted`). ``stride`` is in frames. ``noise`` is what generation
-    starts from by default, ``noise_of_several`` where that differs for several clips; ``guidance`` is what it
-    is guided with, None for as much as the model likes best. ``kind`` is the kind of motion that a variant of
-    the method is for. ``aside`` names spatial layers that learn the looks of each clip meanwhile, and are
-    dropped. ``alpha`` shapes the density of early ``timesteps``;
+    of low rank does not suit them (see `adjusted`). ``batch`` is how many clips (the same one may come again)
+    are learned from in each step, which costs less than as many steps. ``stride`` is in frames. ``noise`` is
+    what generation starts from by default, ``noise_of_several`` where that differs for several clips;
+    ``guidance`` is what it is guided with, None for as much as the model likes best. ``kind`` is the kind of
+    motion that a variant of the method is for. ``aside`` names spatial layers that learn the looks of each
+    clip meanwhile, and are dropped. ``alpha`` shapes the density of early ``timesteps``;
     ``augmented`` is how many changed copies of each clip or picture are learned from too, and if
     ``recoloured`` each is also learned from in other colours; pictures of a subject are videos of one frame,
     or if ``panned`` as long ones as the model makes, over which copies wander (of what stands still the
@@ -169,6 +170,7 @@ class Recipe:
     early_stop: bool = False
     needs_token: bool = False
     full_learning_rate: float | None = None
+    batch: int = 1
 
     def __post_init__(self) -> None:
         for what, chosen, known in (
@@ -197,6 +199,8 @@ class Recipe:
             raise UsageError("Motion embeddings need no spatial paths.", "Leave out aside.")
         if self.adapter == "embedding" and set(self.trains) != set(EMBEDDED):
             raise UsageError("Embeddings are trained for queries, keys and values.", f"Name {EMBEDDED}.")
+        if self.aside and self.batch > 1:
+            raise UsageError("Each clip has spatial paths of its own.", "Use a batch of 1.")
         if self.learns == SUBJECT:
             self._check_subject()
         elif self.panned:
@@ -215,7 +219,7 @@ class Recipe:
                 raise UsageError(f"Pictures do not move, so {what} is not for them.", f"Use {only!r}.")
 
     def _check_numbers(self) -> None:
-        whole = (("steps", self.steps), ("stride", self.stride))
+        whole = (("steps", self.steps), ("stride", self.stride), ("batch", self.batch))
         inversion = self.inversion_steps + (self.learns == SUBJECT)
         for name, value in (
             *whole,

@@ -69,7 +69,7 @@ def train(
     ``others`` are clips of other motions, latents and embedding of each. They take turns with the clips, so
     that what the network knew is not forgotten (V*). ``words`` learn too, and give the clips' embedding.
 
-    Each step draws a clip, a timestep and noise from one generator with the seed. The network is as before
+    Each step draws clips, a timestep and noise from one generator with the seed. The network is as before
     afterwards, however this ends. Stopped by ``progress``, the state goes to ``checkpoint``; a resumed run
     gives the very result of an uninterrupted one. ``acts`` is that of what acts on the network beside.
     ``after_step`` is called with the number of steps done and what tells the outcome so far, the network
@@ -111,8 +111,8 @@ def train(
         progress.stage("Learning", recipe.steps - done)
         for step in range(done, recipe.steps):
             turn = turns[step % len(turns)]
-            number = turn[int(torch.randint(len(turn), (1,), generator=generator))]
-            of_step = lesson.learn(number)
+            drawn = torch.randint(len(turn), (recipe.batch,), generator=generator)
+            of_step = lesson.learn([turn[index] for index in drawn.tolist()])
             state.descend(recipe.clip_norm)
             state.losses[step] = of_step  # on the device: asking for the number would wait for it
             logged = (step + 1) % LOG_EVERY == 0 or step + 1 == recipe.steps
@@ -129,7 +129,7 @@ def train(
 
 @dataclass(frozen=True)
 class Lesson:
-    """What is learned from an example, by its number; ``backward`` adds up the gradients of each loss."""
+    """What is learned from examples, by their numbers; ``backward`` adds up the gradients of each loss."""
 
     backbone: Backbone
     examples: Sequence[Example]
@@ -140,20 +140,20 @@ class Lesson:
     backward: Callable[[Tensor], None]
     acts: adapters.Acts = adapters.all_along
 
-    def learn(self, number: int) -> Tensor:
-        """All objectives of an example, each with its gradients; the loss of the motion, on the device."""
-        loss = self.motion(number)
+    def learn(self, numbers: Sequence[int]) -> Tensor:
+        """All objectives of some examples, each with its gradients; the loss of the motion, on the device."""
+        loss = self.motion(numbers)
         if self.recipe.aside:
-            self.looks(number)
+            self.looks(numbers[0])
         return loss
 
-    def motion(self, number: int) -> Tensor:
-        """The recipe's objective, for what the motion's file is going to hold."""
+    def motion(self, numbers: Sequence[int]) -> Tensor:
+        """The recipe's objective, for what the motion's file is going to hold; at one timestep for all."""
         recipe = self.recipe
         # Gradients inside: what the network computed may have to be computed again for them.
         t = self._drawn()
-        with self._acting(t), self.paths.beside(number, learning=False):
-            prediction, target = self._predicted(*self.examples[number], t)
+        with self._acting(t), self.paths.beside(numbers[0], learning=False):
+            prediction, target = self._predicted([self.examples[number] for number in numbers], t)
             weight = self.backbone.schedule.weight(t).to(target.device)
             loss = LOSSES[recipe.loss](prediction, target, recipe.stride, weight, self.generator)
             self.backward(loss)
@@ -165,7 +165,7 @@ class Lesson:
         frame = int(torch.randint(clip.shape[2], (1,), generator=self.generator))
         t = self._drawn()
         with self._acting(t), self.trainable.frozen(), self.paths.beside(number, learning=True):
-            prediction, target = self._predicted(clip[:, :, frame : frame + 1], embedding, t)
+            prediction, target = self._predicted([(clip[:, :, frame : frame + 1], embedding)], t)
             self.backward(F.mse_loss(prediction, target))
 
     def _drawn(self) -> Tensor:
@@ -178,11 +178,13 @@ class Lesson:
     def _acting(self, t: Tensor) -> AbstractContextManager[None]:
         return self.acts(int(t) / self.backbone.schedule.train_timesteps)
 
-    def _predicted(self, clean: Tensor, embedding: Callable[[], Tensor], t: Tensor) -> tuple[Tensor, Tensor]:
-        """Prediction and target for ``clean`` with noise as at ``t``."""
+    def _predicted(self, examples: Sequence[Example], t: Tensor) -> tuple[Tensor, Tensor]:
+        """Prediction and target for each, (B, C, F, h, w), with noise as at ``t``."""
         backbone = self.backbone
+        clean = torch.cat([clip for clip, _ in examples])
         drawn = torch.randn(clean.shape, generator=self.generator).to(clean.device)
-        prediction = backbone.predict(backbone.noised(clean, drawn, t), t, embedding())
+        told = torch.cat([embedding() for _, embedding in examples])
+        prediction = backbone.predict(backbone.noised(clean, drawn, t), t, told)
         return prediction, backbone.target(clean, drawn, t)
 
 

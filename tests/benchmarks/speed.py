@@ -34,7 +34,9 @@ def measured(repeats: int) -> dict[str, Any]:
     recipe = recipe_file.chosen("vmc", backbone.spec.recipes)
     clip = MOTIONS["circle"].clip()
     latents, embedding = backbone.encode(clip.frames), backbone.embed(["a ladybug is circling"])
-    noise, t = torch.randn_like(latents), torch.tensor([500])
+    t = torch.tensor([500])
+    examples, told = latents.repeat(recipe.batch, 1, 1, 1, 1), embedding.repeat(recipe.batch, 1, 1)
+    noise = torch.randn_like(examples)
 
     @torch.no_grad()
     def sampling() -> None:
@@ -49,8 +51,8 @@ def measured(repeats: int) -> dict[str, Any]:
     with adapters.trained(backbone.network, sites, recipe.rank, torch.Generator().manual_seed(0)):
 
         def learning() -> None:
-            prediction = backbone.predict(backbone.noised(latents, noise, t), t, embedding)
-            target = backbone.target(latents, noise, t)
+            prediction = backbone.predict(backbone.noised(examples, noise, t), t, told)
+            target = backbone.target(examples, noise, t)
             LOSSES[recipe.loss](prediction, target, recipe.stride, backbone.schedule.weight(t)).backward()
 
         found["a step of learning"] = median(learning, repeats)

@@ -206,7 +206,7 @@ def test_learning_takes_what_was_counted(sprites: FrameBackbone, level: str) -> 
                 sprites, [(clip, lambda: told)], recipe, trainable, paths, source, Tensor.backward
             )
             for _ in range(2):
-                lesson.learn(0)
+                lesson.learn([0])
                 optimizer.step()
                 optimizer.zero_grad()
 

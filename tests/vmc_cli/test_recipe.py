@@ -64,6 +64,7 @@ def test_full_weights_in_place_of_low_rank_have_their_own_rate_unless_told():
         {"loss": "l2"},
         {"steps": 0},
         {"stride": 0},
+        {"batch": 0},
         {"rank": 0},
         {"inversion_steps": 0},
         {"learns": "subject"},

@@ -123,6 +123,7 @@ def test_a_kind_that_a_method_does_not_have_is_refused(method, kind, said):
         ("like = 'vmc'\nadapter = 'embedding'", r"no rank"),
         ("like = 'inversion'\ntrains = ['temporal-attention/to_v']", r"queries, keys and values"),
         ("like = 'director'\naside = ['temporal-attention/to_q']", r"not learned by temporal-attention/to_q"),
+        ("like = 'director'\nbatch = 2", r"paths of its own"),
         ("like = 'inversion'\naside = ['spatial-self-attention/to_q']", r"no spatial paths"),
         ("like = 'vmc'\nadapter = 'magic'", r"'magic'.*weights, embedding"),
         ("like = 'vmc'\nblocks = 'some'", r"'some'.*outer"),

@@ -42,14 +42,15 @@ def test_learning_leaves_torchs_own_random_numbers_alone(learn):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_a_step_is_adamw_on_the_clipped_gradient_of_the_objective(exact_backbone):
+@pytest.mark.parametrize("batch", [1, 3])
+def test_a_step_is_adamw_on_the_clipped_gradient_of_the_objective(exact_backbone, batch):
     """Every number of two steps, computed again from the papers with plain autograd and no optimiser."""
     backbone = exact_backbone
     numbers = {"learning_rate": 1e-2, "betas": (0.5, 0.9), "weight_decay": 0.3, "clip_norm": 1e-3}
-    recipe = RECIPE.adjusted({"steps": 2, "rank": None, **numbers})
-    clip = torch.randn(1, *backbone.latent_shape, generator=generator(5))
+    recipe = RECIPE.adjusted({"steps": 2, "rank": None, "batch": batch, **numbers})
+    shown = torch.randn(2, *backbone.latent_shape, generator=generator(5))
     embedding = backbone.embed(["a cat"])
-    trained = train(backbone, [clip], embedding, recipe, seed=4, progress=None)
+    trained = train(backbone, shown.split(1), embedding, recipe, seed=4, progress=None)
 
     source = generator(4)
     sites = backbone.sites_for(recipe.trains)
@@ -59,19 +60,20 @@ def test_a_step_is_adamw_on_the_clipped_gradient_of_the_objective(exact_backbone
     alphas = backbone.schedule.signal.square()
     try:
         for step in (1, 2):
-            torch.randint(1, (1,), generator=source)
+            numbers = torch.randint(2, (batch,), generator=source)
             t = int(torch.randint(1000, (1,), generator=source))
-            eps = torch.randn(clip.shape, generator=source)
+            eps = torch.randn((batch, *backbone.latent_shape), generator=source)
             leaves = [torch.nn.Parameter(weight.float()) for weight in weights]
             for site, leaf in zip(sites, leaves, strict=True):
                 site.layer.weight = leaf
-            noisy = float(alphas[t]) ** 0.5 * clip + (1 - float(alphas[t])) ** 0.5 * eps
-            prediction = backbone.network(noisy, t, embedding).sample
             loss = 0.0
-            for frame in range(3):
-                wanted = (eps[0, :, frame + 1] - eps[0, :, frame]).flatten()
-                found = (prediction[0, :, frame + 1] - prediction[0, :, frame]).flatten()
-                loss = loss + (1 - wanted @ found / (wanted.norm() * found.norm())) / 3
+            for number, own in zip(numbers.tolist(), eps, strict=True):
+                noisy = float(alphas[t]) ** 0.5 * shown[number] + (1 - float(alphas[t])) ** 0.5 * own
+                prediction = backbone.network(noisy[None], t, embedding).sample[0]
+                for frame in range(3):
+                    wanted = (own[:, frame + 1] - own[:, frame]).flatten()
+                    found = (prediction[:, frame + 1] - prediction[:, frame]).flatten()
+                    loss = loss + (1 - wanted @ found / (wanted.norm() * found.norm())) / 3 / batch
             gradients = [g.double() for g in torch.autograd.grad(loss, leaves)]
             norm = sum(float(g.square().sum()) for g in gradients) ** 0.5
             assert norm > recipe.clip_norm
