@@ -260,8 +260,9 @@ ROWS: Mapping[str, Row] = {
         f"noise {noise}": Row(noise=noise)
         for noise in ("inverted", "blend", "low-frequency", "motion", "random")
     },
-    **{f"rate {rate:g}": Row({"learning_rate": rate}) for rate in (1e-4, 5e-4, 1e-3, 2e-3)},
-    **{f"{steps} steps": Row({"steps": steps}) for steps in (100, 200, 400, 800)},
+    **{f"rate {rate:g}": Row({"learning_rate": rate}) for rate in (1e-3, 2e-3, 4e-3, 8e-3)},
+    **{f"{steps} steps": Row({"steps": steps}) for steps in (40, 75, 150, 300)},
+    "one clip a step": Row({"batch": 1, "learning_rate": 1e-3, "steps": 400}),
     **{f"guidance {scale:g}": Row(course={"guidance": scale}) for scale in (1.0, 2.0, 3.0, 4.0, 5.0, 7.5)},
     **{
         f"{steps} sampling steps, {solver}": Row(course={"steps": steps, "solver": solver})

@@ -71,7 +71,7 @@ def test_a_stopped_run_makes_what_is_missing_and_looks_again_at_what_was_not_see
 def test_rows_that_say_the_same_share_their_videos_and_others_do_not() -> None:
     backbone = SimpleNamespace(spec=backbones.find("sprites"))
     keys = {name: methods.key(backbone, row, "circle", ("cat", "sea"), 0) for name, row in suite.ROWS.items()}
-    same = ("default", "rank 16", "noise inverted", "rate 0.001", "400 steps")
+    same = ("default", "rank 16", "noise inverted", "rate 0.004", "75 steps")
     assert len({keys[name] for name in same}) == 1
     assert keys["inversion only"] == keys["broken: not attached"] != keys["default"]
     differing = (

@@ -107,9 +107,11 @@ ROWS: tuple[Spec, ...] = (
         recipes=MappingProxyType(
             {
                 "vmc": {
-                    "learning_rate": 1e-3,
+                    "learning_rate": 4e-3,
+                    "full_learning_rate": 1e-3,
                     "rank": 16,
-                    "steps": 400,
+                    "steps": 75,
+                    "batch": 4,
                     "noise": "inverted",
                     "recoloured": True,
                     "acts_until": 0.5,
