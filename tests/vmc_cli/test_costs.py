@@ -106,6 +106,15 @@ def test_each_clip_of_the_director_has_a_path_with_its_moments() -> None:
     assert three.flops == one.flops
 
 
+def test_each_clip_of_a_step_counts() -> None:
+    backbone = backbones.blueprint(backbones.find("sprites"), CPU, compute_dtype(CPU))
+    recipes = [RECIPES["vmc"].adjusted({"batch": batch}) for batch in (1, 3)]
+    one, three = (costs.learning(backbone, recipe, "high") for recipe in recipes)
+    assert three.flops == pytest.approx(3 * one.flops, rel=0.02)
+    assert three.peak > one.peak
+    assert three.kernels == pytest.approx(one.kernels, rel=0.02)  # what makes a batch worth it
+
+
 def test_a_matrix_product_is_counted_by_hand() -> None:
     layer = nn.Linear(8, 16, device=META)
     tokens = torch.empty(4, 8, device=META)
