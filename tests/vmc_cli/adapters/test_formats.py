@@ -50,7 +50,7 @@ def test_a_step_of_learning_keeps_to_its_formats(half: Any, recipe: Recipe) -> N
         paths = adapters.Paths(half, recipe.aside, 1, source)
         modules = [(name, module) for name, module in half.network.named_modules() if "param" not in name]
         hooks = [module.register_forward_hook(look(name)) for name, module in modules]
-        Lesson(half, [(clip, lambda: told)], recipe, trainable, paths, source, Tensor.backward).learn(0)
+        Lesson(half, [(clip, lambda: told)], recipe, trainable, paths, source, Tensor.backward).learn([0])
         for hook in hooks:
             hook.remove()
         learned = [*trainable.parameters.values(), *paths.parameters.values()]

@@ -66,7 +66,7 @@ def test_motion_teaches_the_temporal_layers_and_looks_teach_the_path_of_their_cl
         embedding = tiny_backbone.embed(["a cat"])
         examples = [(clip, lambda: embedding) for clip in clips]
         lesson = Lesson(tiny_backbone, examples, RECIPE, trainable, paths, source, torch.Tensor.backward)
-        getattr(lesson, objective)(1)
+        getattr(lesson, objective)([1] if objective == "motion" else 1)
         taught = {
             key
             for key, parameter in {**trainable.parameters, **paths.parameters}.items()

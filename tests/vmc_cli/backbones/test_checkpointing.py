@@ -60,7 +60,7 @@ def taught(backbone: Backbone, method: str, kind: str) -> tuple[dict[str, Tensor
         paths = adapters.Paths(backbone, recipe.aside, 1, source)
         with checkpointed(backbone.network, kind):
             examples = [(clip, lambda: embedding)]
-            Lesson(backbone, examples, recipe, trainable, paths, source, Tensor.backward).learn(0)
+            Lesson(backbone, examples, recipe, trainable, paths, source, Tensor.backward).learn([0])
         parameters = {**trainable.parameters, **paths.parameters}
         return {key: each.grad for key, each in parameters.items() if each.grad is not None}, meter
 

@@ -76,9 +76,9 @@ def test_pictures_are_learned_as_videos_of_one_frame_or_panned(tiny_backbone, do
     seen = []
     original = training.Lesson._predicted
 
-    def watched(self, clean, *others):
-        seen.append(clean.clone())
-        return original(self, clean, *others)
+    def watched(self, examples, t):
+        seen.extend(clean.clone() for clean, _ in examples)
+        return original(self, examples, t)
 
     monkeypatch.setattr(training.Lesson, "_predicted", watched)
     panned = learned(tiny_backbone, recipe=RECIPE.adjusted({"panned": True, "augmented": 1, "steps": 16}))
