@@ -18,6 +18,8 @@ from vmc_cli.errors import IncompatibleError, UsageError
 
 _FACTOR = re.compile(r"(unet\..+)\.lora_[AB]\.weight")
 
+_KEPT = ("start_noise", "start_latents", "preview")  # of the first
+
 Parts = Sequence[tuple[Delta, float]]
 
 
@@ -54,7 +56,8 @@ def blended(parts: Parts, name: str) -> Delta:
         steps=sum(card.steps for card in cards),
         extra={"blend": " ".join(f"{delta.card.name}:{strength:g}" for delta, strength in parts)},
     )
-    return Delta(card, {**weights, **{key: first.tensors[key] for key in ("start_noise", "preview")}})
+    kept = {key: first.tensors[key] for key in _KEPT if key in first.tensors}
+    return Delta(card, {**weights, **kept})
 
 
 def _side_by_side(parts: Parts) -> dict[str, Tensor]:

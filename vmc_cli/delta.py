@@ -41,6 +41,8 @@ from vmc_cli.recipe import (
 
 LARGEST_WEIGHT = 1e3
 
+COLOURED = 6  # dimensions of start noise that there is for several colourings
+
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "U8": torch.uint8}
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
@@ -56,18 +58,25 @@ def from_raw(raw: RawTensor) -> Tensor:
     return torch.frombuffer(bytearray(raw.data), dtype=_DTYPES[raw.dtype]).reshape(raw.shape)
 
 
+def by_colouring(noise: Tensor) -> Tensor:
+    """Start noise as a file holds it, with a dimension for its colourings, if there are several or not."""
+    return noise if noise.ndim == COLOURED else noise[:, None]
+
+
 @dataclass(frozen=True)
 class Delta:
     """A motion, or a subject. ``tensors`` holds, on the CPU:
 
     * the weights, keyed as `Adapter.shapes` tells, float16;
-    * ``start_noise`` (K, C, F, h, w) float16: the inverted latents of each of the K clips;
-    * ``latents`` of the same shape and format: the clips themselves, to learn from again; may be missing;
+    * ``start_noise`` (K, C, F, h, w) float16: the inverted latents of each of the K clips; where these were
+      learned from in other colours, too, (K, N, C, F, h, w): of each in N colourings, its own first;
+    * ``start_latents`` of that shape: the clips in these colourings, where there are several;
+    * ``latents`` (K, C, F, h, w) float16: the clips themselves, to learn from again; may be missing;
     * ``token`` (n, D) float16: the vectors of the token's word, where they were learned;
     * ``preview`` (K * F, h, w, 3) uint8: the clips, small, one after the other. Early motions hold the first
       clip alone, and blends what their first motion holds.
 
-    A subject has neither ``start_noise`` nor ``latents``, and its ``preview`` shows a picture in each frame.
+    A subject has no noise and no latents, and its ``preview`` shows a picture in each frame.
     """
 
     card: Card
@@ -92,8 +101,14 @@ class Delta:
 
     @property
     def start_noise(self) -> Tensor:
-        """(K, C, F, h, w) float32."""
-        return self.tensors["start_noise"].float()
+        """(K, N, C, F, h, w) float32: of each clip in each of its colourings."""
+        return by_colouring(self.tensors["start_noise"]).float()
+
+    @property
+    def start_latents(self) -> Tensor | None:
+        """What `start_noise` was made from, if there are several colourings."""
+        latents = self.tensors.get("start_latents")
+        return None if latents is None else latents.float()
 
     @property
     def latents(self) -> Tensor:
@@ -135,7 +150,7 @@ class Delta:
         """
         require_match(backbone.spec, self.card)
         noise = self.tensors.get("start_noise", torch.empty(0))
-        adapter = adapters.place(backbone, self._adaptation(), tuple(noise.shape[1:]))
+        adapter = adapters.place(backbone, self._adaptation(), tuple(noise.shape[-4:]))
         self._check_shapes({**adapter.shapes(), **self._vector_shapes(backbone)}, adapter.learned_shape)
         for key, value in self.tensors.items():
             if value.is_floating_point() and not (value.abs().amax() <= LARGEST_WEIGHT):  # false for NaN too
@@ -187,7 +202,7 @@ class Delta:
         if len(preview) % self.card.frames:
             raise self._damaged(f"its preview has {len(preview)} frames, where a clip has {self.card.frames}")
         noise = self.tensors.get("start_noise", torch.empty(0))
-        if not noise.is_floating_point() or noise.ndim != 5 or not len(noise):
+        if not noise.is_floating_point() or noise.ndim not in (5, COLOURED) or not noise.numel():
             raise self._damaged("its start noise is missing or of the wrong size")
 
     def _check_shapes(self, weights: dict[str, tuple[int, ...]], latents: tuple[int, ...]) -> None:
@@ -195,9 +210,12 @@ class Delta:
         found = {key: tuple(value.shape) for key, value in self.tensors.items() if key != "preview"}
         if self.card.kind != SUBJECT:
             noise = found.pop("start_noise", ())
-            if found.pop("latents", noise) != noise:
+            coloured = noise if len(noise) == COLOURED else None
+            if found.pop("latents", (*noise[:1], *latents)) != (*noise[:1], *latents):
                 raise self._damaged("its latents have another size than its start noise")
-            if noise[1:] != latents:
+            if found.pop("start_latents", None) != coloured:
+                raise self._damaged("it does not show what its start noise was made from")
+            if noise[-4:] != latents:
                 raise self._damaged("its start noise is missing or of the wrong size")
         if differing := weights.keys() ^ found.keys():
             fault = "unexpected" if min(differing) in found else "missing"

@@ -35,6 +35,9 @@ LARGEST_RANK = 1024
 COLOURINGS = 11
 """In which a recoloured clip is seen besides its own: how many `Clip.recoloured` gives."""
 
+TURNED = (2, 3, 5, 8, 9)
+"""Of these, those that a video may start from, too: hues turned by thirds, and the negatives of all three."""
+
 MOST_STEPS = 1000
 """Of inverting and denoising: models know no more levels of noise."""
 
@@ -267,6 +270,11 @@ class Recipe:
     def roles(self) -> tuple[str, ...]:
         """The roles of the layers trained, each once, in order."""
         return tuple(dict.fromkeys(entry.partition("/")[0] for entry in self.trains))
+
+    @property
+    def turned(self) -> tuple[int, ...]:
+        """Which of its recoloured clips are inverted besides each clip (see `Clip.recoloured`)."""
+        return TURNED if self.recoloured else ()
 
     @property
     def copies(self) -> int:

@@ -104,13 +104,13 @@ def guided(
 
 @torch.no_grad()
 def invert(backbone: Backbone, latents: Tensor, *, steps: int, progress: Watcher | None = None) -> Tensor:
-    """The noise (1, C, F, h, w) that `sample` would turn into ``latents``, about: DDIM inversion.
+    """The noise that `sample` would turn into each of ``latents`` (B, C, F, h, w), about: DDIM inversion.
 
     Each step undoes one of the sampler's, on the sampler's timesteps, with the prediction made at its cleaner
     end; without prompt or guidance. Raises as `sample` does.
     """
     progress = progress or Unwatched()
-    context = backbone.embed([""])
+    context = backbone.embed([""]).expand(len(latents), -1, -1)
     latents = latents.to(backbone.device, torch.float32)
     progress.stage("Inverting", steps)
     for t, to in reversed(_transitions(backbone, steps)):

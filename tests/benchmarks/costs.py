@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from typing import Any
 
 import torch
@@ -28,12 +29,13 @@ def counted(spec: Spec) -> dict[str, Any]:
     recipe = recipe_file.chosen("vmc", spec.recipes)
     learn = {level: costs.learning(backbone, recipe, level) for level in costs.LEARNING_LEVELS}
     generate = {level: costs.generating(backbone, level) for level in costs.LEVELS}
+    rounds = math.ceil((1 + len(recipe.turned)) / recipe.batch)  # of inverting
     return {
         "frames": f"{spec.frames} of {spec.width}x{spec.height}",
         "parameters": sum(parameter.numel() for parameter in backbone.network.parameters()),
         "file_bytes": motions.file_sizes(backbone, recipe, 1)[0],
         "calls of the network": {
-            "learn": recipe.inversion_steps + recipe.steps,
+            "learn": recipe.inversion_steps * rounds + recipe.steps,
             "generate, each of two": spec.course.steps,
         },
         "learn": {level: worded(cost) for level, cost in learn.items()},

@@ -14,6 +14,7 @@ from suite import MOTIONS
 
 from vmc_cli import adapters, backbones, recipe_file
 from vmc_cli.losses import LOSSES
+from vmc_cli.motions import starting
 
 
 def median(action: Callable[[], object], repeats: int) -> float:
@@ -44,6 +45,10 @@ def measured(repeats: int) -> dict[str, Any]:
 
     @torch.no_grad()
     def inverting() -> None:
+        backbone.predict(examples, t, told)
+
+    @torch.no_grad()
+    def unguided() -> None:
         backbone.predict(latents, t, embedding)
 
     found = {"loading": round(loading, 1), "encoding a clip": median(lambda: backbone.encode(clip.frames), 3)}
@@ -57,15 +62,18 @@ def measured(repeats: int) -> dict[str, Any]:
 
         found["a step of learning"] = median(learning, repeats)
     found["a step of inverting"] = median(inverting, repeats)
+    found["a step of sampling"] = median(unguided, repeats)
     found["a step of sampling, guided"] = median(sampling, repeats)
     found["decoding a video"] = median(lambda: backbone.decode(latents), 3)
     steps = {"learn": recipe.steps * found["a step of learning"]}
-    steps["learn"] += recipe.inversion_steps * found["a step of inverting"]
+    rounds = (1 + len(recipe.turned)) / recipe.batch
+    steps["learn"] += rounds * recipe.inversion_steps * found["a step of inverting"]
     found["learn, by its defaults, in seconds"] = round(steps["learn"] / 1000, 1)
     course = backbone.spec.course
     guided = round(course.guided * course.steps)
-    drawing = guided * found["a step of sampling, guided"]
-    drawing += (course.steps - guided) * found["a step of inverting"] + found["decoding a video"]
+    compared = starting.comparisons(recipe) / 2  # in pairs
+    drawing = (guided + compared) * found["a step of sampling, guided"]
+    drawing += (course.steps - guided) * found["a step of sampling"] + found["decoding a video"]
     found["generate with a motion, by its defaults, in seconds"] = round(drawing / 1000, 1)
     return found
 

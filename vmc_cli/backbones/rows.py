@@ -112,6 +112,7 @@ ROWS: tuple[Spec, ...] = (
                     "rank": 16,
                     "steps": 75,
                     "batch": 4,
+                    "inversion_steps": 25,
                     "noise": "inverted",
                     "recoloured": True,
                     "acts_until": 0.5,

@@ -13,6 +13,7 @@ from vmc_cli.backbones import Spec
 from vmc_cli.costs import IN_BYTES, LEARNING_LEVELS, LEVELS, Cost, generating, learning
 from vmc_cli.course import Course
 from vmc_cli.device import available_memory, choose_device, compute_dtype, speed
+from vmc_cli.motions import starting
 from vmc_cli.motions.learning import file_sizes
 from vmc_cli.recipe import Recipe
 
@@ -91,7 +92,8 @@ def of_learning(spec: Spec, recipe: Recipe, clips: int, others: int = 0, *, aske
 
     levels = LEARNING_LEVELS if asked == IN_BYTES else LEVELS  # it takes as long to count as the others
     found = {level: learning(backbone, recipe, level, every) for level in levels}
-    inversion = clips * recipe.inversion_steps * generating(backbone, "high", guided=False).flops
+    inverted = clips * (1 + len(recipe.turned))
+    inversion = inverted * recipe.inversion_steps * generating(backbone, "high", guided=False).flops
     return _estimate(backbone, [recipe], file_bytes, found, asked, recipe.steps, inversion)
 
 
@@ -108,7 +110,8 @@ def of_generating(
 
     found = {level: generating(backbone, level, guided=course.guided > 0) for level in LEVELS}
     unguided = round(course.steps * (1 - course.guided))
-    rest = unguided * generating(backbone, "high", guided=False).flops
+    compared = max((starting.comparisons(recipe) for recipe in recipes), default=0)
+    rest = (unguided + compared) * generating(backbone, "high", guided=False).flops
     return _estimate(backbone, recipes, file_bytes, found, asked, course.steps - unguided, rest)
 
 

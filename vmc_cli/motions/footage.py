@@ -92,6 +92,14 @@ class Footage:
                 extra=extra or {},
             )
 
+    def starts(self, recipe: Recipe) -> list[Tensor]:
+        """Each clip in the colourings that a video may start from, (N, C, F, h, w), its own first."""
+        recoloured = [recipe.augmented + number for number in recipe.turned]
+        return [
+            torch.cat([clip, *(self.changed[number * recipe.copies + each] for each in recoloured)])
+            for number, clip in enumerate(self.latents)
+        ]
+
     def with_motion(self, backbone: Backbone, motion: Delta) -> Footage:
         """The same while ``motion`` acts, learned from in turn with that motion's own clips (V*).
 

@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from vmc_cli import costs, device, memory, tokens
@@ -17,7 +16,7 @@ from vmc_cli.clip import Clip
 from vmc_cli.course import Course
 from vmc_cli.delta import Delta, attached, from_raw, worn
 from vmc_cli.lora import Lora
-from vmc_cli.noise import start_noise
+from vmc_cli.motions.starting import best_explained, own_colours, start_of
 from vmc_cli.recipe import MOTION
 from vmc_cli.sampling import sample
 from vmc_cli.textual_inversion import TextualInversion
@@ -54,7 +53,8 @@ def generate(
 
     It starts from ``noise`` (see `noise.start_noise`; by default what the first motion's method starts from,
     without a motion random), made from the first motion; where that was learned from several clips, the seed
-    chooses one. Without a ``course`` it is the backbone's own, guided as the first motion likes.
+    chooses one, and where in several colourings, the prompt (`starting.best_explained`). Without a ``course``
+    it is the backbone's own, guided as the first motion likes.
     ``level`` is that of memory (`costs.LEVELS`), or "auto". With ``compiled`` the first steps take long and
     those after them less, and pixels differ by rounding (`Backbone.compiled`).
 
@@ -156,18 +156,27 @@ def _drawn(
     first = next((delta for delta, _ in deltas if delta.card.kind == MOTION), None)
     chosen = noise or (first.noise if first else "random")
     course = course or backbone.spec.course.liked_by([(delta.card, by) for delta, by in deltas])
-    start = start_of(backbone, chosen, first.start_noise if first else None, seed)
+    inverted, shown = (first.start_noise, first.start_latents) if first else (None, None)
 
     def made(level: str) -> Clip:
         changed.place(offloaded=level == "low")
         read = reader(backbone, deltas, inversions)
+        told, together = read(prompt), level == "high"
+
+        def colouring(number: int) -> int:
+            if shown is None:
+                return own_colours(number)
+            return best_explained(
+                backbone, shown[number], told, seed=seed, acts=changed.acts, together=together
+            )
+
         return denoised(
             backbone,
-            read(prompt),
+            told,
             read(negative),
-            start,
+            start_of(backbone, chosen, inverted, seed, colouring),
             course=course.from_noise(chosen),
-            together=level == "high",
+            together=together,
             seed=seed,
             acts=changed.acts,
             progress=progress,
@@ -223,12 +232,3 @@ def denoised(
         progress=progress,
     )
     return Clip(backbone.decode(latents), backbone.spec.fps)
-
-
-def start_of(backbone: Backbone, noise: str, inverted: Tensor | None, seed: int) -> Tensor:
-    """The start noise of one video, (1, C, F, h, w); the seed chooses one of ``inverted`` (K, C, F, h, w)."""
-    generator = device.generator(seed)
-    random = torch.randn(1, *backbone.latent_shape, generator=generator)
-    if inverted is not None:
-        inverted = inverted[int(torch.randint(len(inverted), (1,), generator=generator))][None].float()
-    return start_noise(noise, inverted, random)

@@ -23,10 +23,11 @@ from vmc_cli.backbones.base import Backbone
 from vmc_cli.backbones.checkpointing import checkpointed
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.clip import Clip
-from vmc_cli.delta import Delta, attached, from_raw, to_raw
+from vmc_cli.delta import Delta, attached, by_colouring, from_raw, to_raw
 from vmc_cli.errors import UsageError
 from vmc_cli.motions.footage import PREVIEW_SIDE, Footage
-from vmc_cli.motions.generating import denoised, glanced, start_of
+from vmc_cli.motions.generating import denoised, glanced
+from vmc_cli.motions.starting import start_of
 from vmc_cli.motions.stopping import Enough, Stopping, held_out
 from vmc_cli.recipe import SUBJECT, Recipe
 from vmc_cli.sampling import invert
@@ -107,7 +108,7 @@ def learn(
         embedding = backbone.embed([told])
         inverted, seconds = None, 0.0
         if recipe.inversion_steps:
-            inverted, seconds = _inverted(backbone, latents, recipe.inversion_steps, checkpoint, progress)
+            inverted, seconds = _inverted(backbone, footage.starts(recipe), recipe, checkpoint, progress)
 
         def learned_at(level: str) -> Trained:
             words = adapters.Words(backbone, told, token.word) if token and recipe.trains_token else None
@@ -123,10 +124,12 @@ def learn(
                 together=level == "high",
             )
 
+            coloured = None if inverted is None else by_colouring(inverted)
+
             def look(done: int, so_far: Callable[[], Trained], acts: adapters.Acts) -> None:
                 if preview and done % preview.every == 0:
                     noise = recipe.noise_for(len(latents))
-                    start = start_of(backbone, noise, inverted, seed)
+                    start = start_of(backbone, noise, coloured, seed)
                     with torch.no_grad():
                         said = words.embedding() if words else embedding
                     video = denoised(
@@ -186,9 +189,7 @@ def learn(
         extra={**footage.extra, **judged, **frozen, **(token.extra() if token else {})},
     )
     weights = {key: value.half() for key, value in learned.tensors.items()}
-    kept = {}
-    if inverted is not None:
-        kept = {"start_noise": inverted, "latents": torch.cat(tuple(latents)).half().cpu()}
+    kept = {} if inverted is None else _kept(inverted, footage, recipe)
     delta = Delta(card, {**weights, **kept, "preview": footage.preview})
     delta.adapter(backbone)  # what could not be used is not handed out
     return delta
@@ -228,7 +229,9 @@ def file_sizes(backbone: Backbone, recipe: Recipe, clips: int, others: int = 0) 
     weights = sum(map(math.prod, adapters.place(backbone, recipe.adaptation).shapes().values()))
     looks = paths.size(backbone, recipe.aside, clips * (1 + recipe.copies) + others)
     subject = recipe.learns == SUBJECT
-    noise_and_latents = 0 if subject else 2 * clips * math.prod(backbone.latent_shape)
+    colourings = 1 + len(recipe.turned)
+    noises = 2 * colourings + bool(recipe.turned)  # what they were made from beside them, and the clips
+    noise_and_latents = 0 if subject else noises * clips * math.prod(backbone.latent_shape)
     preview = clips * (1 if subject else backbone.frames) * PREVIEW_SIDE**2 * 3
     # float16; float32 with two moments each, and the best outcome so far
     state = 4 * (3 * (weights + looks) + weights * recipe.early_stop)
@@ -237,27 +240,40 @@ def file_sizes(backbone: Backbone, recipe: Recipe, clips: int, others: int = 0) 
 
 def _inverted(
     backbone: Backbone,
-    latents: Sequence[Tensor],
-    steps: int,
+    starts: Sequence[Tensor],
+    recipe: Recipe,
     checkpoint: Checkpoint | None,
     progress: Watcher | None,
 ) -> tuple[Tensor, float]:
-    """The noise of the clips, (K, C, F, h, w) float16 on the CPU, and the seconds that it took to find.
+    """The noise of clips, as a file holds it (see `Delta`) on the CPU, and the seconds that it took to find.
 
     It belongs to the network as it was, so it is the same for every motion of the clips. A resumed run finds
-    both in its checkpoint.
+    both in its checkpoint. So many are inverted at once as are learned from in each step.
     """
-    began = time.monotonic()
-    checkpoint = _beside(checkpoint, "inverted", f"{backbone.revision} {steps}")
+    began, steps = time.monotonic(), recipe.inversion_steps
+    about = f"{backbone.revision} {steps} {recipe.turned}"
+    checkpoint = _beside(checkpoint, "inverted", about)
     if checkpoint:
         _, kept = checkpoint.load()
         if kept:
             return from_raw(kept["start_noise"]), float(from_raw(kept["seconds"]))
-    found = [invert(backbone, each, steps=steps, progress=progress) for each in latents]
-    noise, seconds = torch.cat(found).half().cpu(), torch.tensor(time.monotonic() - began)
+    parts = [each.split(recipe.batch) for each in starts]
+    found = [
+        torch.cat([invert(backbone, part, steps=steps, progress=progress) for part in each]) for each in parts
+    ]
+    noise = (torch.stack(found) if recipe.turned else torch.cat(found)).half().cpu()
+    seconds = torch.tensor(time.monotonic() - began)
     if checkpoint:
         checkpoint.save(steps, {"start_noise": to_raw(noise), "seconds": to_raw(seconds)})
     return noise, float(seconds)
+
+
+def _kept(inverted: Tensor, footage: Footage, recipe: Recipe) -> dict[str, Tensor]:
+    """What a motion's file holds of its clips, see `Delta`."""
+    kept = {"start_noise": inverted, "latents": torch.cat(tuple(footage.latents)).half().cpu()}
+    if recipe.turned:
+        kept["start_latents"] = torch.stack(footage.starts(recipe)).half().cpu()
+    return kept
 
 
 def _beside(checkpoint: Checkpoint | None, name: str, about: str) -> Checkpoint | None:

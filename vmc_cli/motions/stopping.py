@@ -14,7 +14,8 @@ from vmc_cli.backbones.base import Backbone
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.delta import from_raw, to_raw
 from vmc_cli.errors import UsageError
-from vmc_cli.motions.generating import denoised, glanced, start_of
+from vmc_cli.motions.generating import denoised, glanced
+from vmc_cli.motions.starting import start_of
 from vmc_cli.tokens import Token
 from vmc_cli.training import Trained
 
