@@ -132,9 +132,10 @@ class Recipe:
     motion that a variant of the method is for. ``aside`` names spatial layers that learn the looks of each
     clip meanwhile, and are dropped. ``alpha`` shapes the density of early ``timesteps``;
     ``augmented`` is how many changed copies of each clip or picture are learned from too, and if
-    ``recoloured`` each is also learned from in other colours; pictures of a subject are videos of one frame,
-    or if ``panned`` as long ones as the model makes, over which copies wander (of what stands still the
-    neighbouring frames tell); what ``needs_token`` is learned as what a token stands for, and with
+    ``recoloured`` each is also learned from in other colours; with ``actors`` it is not learned from itself,
+    but from so many clips of things that the model knows, which go its way; pictures of a subject are videos
+    of one frame, or if ``panned`` as long ones as the model makes, over which copies wander (of what stands
+    still the neighbouring frames tell); what ``needs_token`` is learned as what a token stands for, and with
     ``trains_token`` the token's own vectors are learned as well; it learns, and acts, while no more than the
     share ``acts_from`` of the noising is left, and more than ``acts_until``; with
     ``early_stop`` learning stops when other subjects lose their looks.
@@ -165,6 +166,7 @@ class Recipe:
     alpha: float = 0.5
     augmented: int = 0
     recoloured: bool = False
+    actors: int = 0
     panned: bool = False
     trains_token: bool = False
     acts_from: float = 1.0
@@ -208,14 +210,31 @@ class Recipe:
             self._check_subject()
         elif self.panned:
             raise UsageError("Pictures of a subject are panned; clips move.", "Leave out panned.")
+        self._check_actors()
         self._check_numbers()
+
+    def _check_actors(self) -> None:
+        if self.actors < 0:
+            raise UsageError(f"The number of actors must not be below 0: {self.actors}.")
+        if self.actors and self.copies:
+            raise UsageError(
+                "Actors are learned from in place of the clip, and of copies of it.",
+                "Leave out actors, or augmented and recoloured.",
+            )
 
     def _check_subject(self) -> None:
         if seen := [key for key in self.trains if not key.startswith("spatial-")]:
             raise UsageError(f"Pictures do not move, so {seen[0]} learns nothing.", "Name spatial layers.")
         if self.early_stop:
             raise UsageError("A subject is learned without an early stop.", "Leave out --early-stop.")
-        fixed = {"loss": "mse", "noise": "random", "inversion_steps": 0, "aside": (), "acts_until": 0.0}
+        fixed = {
+            "loss": "mse",
+            "noise": "random",
+            "inversion_steps": 0,
+            "aside": (),
+            "acts_until": 0.0,
+            "actors": 0,
+        }
         for key, only in fixed.items():
             if (chosen := getattr(self, key)) != only:
                 what = f"{key.replace('_', ' ')} {chosen!r}"
@@ -280,6 +299,11 @@ class Recipe:
     def copies(self) -> int:
         """How many changed ones of each clip are learned from."""
         return self.augmented + COLOURINGS * self.recoloured
+
+    @property
+    def examples(self) -> int:
+        """How many are learned from for each clip."""
+        return self.actors or 1 + self.copies
 
     def noise_for(self, clips: int) -> str:
         """What generation starts from by default when so many clips were learned."""

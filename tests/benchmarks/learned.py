@@ -84,7 +84,7 @@ def _frames(name: str, count: int, *, backward: bool, wrong: bool) -> str:
 def recipe_of(backbone: Backbone, row: Row) -> Recipe:
     """How ``row`` learns a motion."""
     changes, preferred = dict(row.recipe), {} if row.published else backbone.spec.recipes
-    like, kind = changes.pop("like", "vmc"), changes.pop("kind", None)
+    like, kind = changes.pop("like", backbone.spec.method), changes.pop("kind", None)
     return recipe_file.chosen(like, preferred, kind).adjusted(changes)
 
 

@@ -167,7 +167,7 @@ class Row:
     """One line of the table: how a motion is learned, and how it is used."""
 
     recipe: Mapping[str, Any] = field(default_factory=dict)
-    """Changes to the default recipe, or to that of the method in ``like`` (and its ``kind``)."""
+    """Changes to the recipe that suits the model, or to that of the method in ``like`` (and its ``kind``)."""
     noise: str | None = None
     strength: float = 1.0
     keep_prompt: bool = False
@@ -216,22 +216,52 @@ _TUNE_A_VIDEO = (
     "spatial-cross-attention/to_q",
 )
 
+_RANKS = (4, 8, 16, 32, None)
+_VMC = {"like": "vmc"}
+
 ROWS: Mapping[str, Row] = {
     "default": Row(),
     "no motion": Row(motion=False),
-    "inversion only": Row(noise="inverted", strength=0.0),
+    "inversion only": Row(_VMC, noise="inverted", strength=0.0),
     **{
-        f"paper: rank {rank or 'full'}": Row({"rank": rank}, noise="inverted", published=True)
-        for rank in (4, 8, 16, 32, None)
+        f"paper: rank {rank or 'full'}": Row({**_VMC, "rank": rank}, noise="inverted", published=True)
+        for rank in _RANKS
     },
-    **{f"rank {rank or 'full'}": Row({"rank": rank}) for rank in (4, 8, 16, 32, None)},
+    "vmc": Row(_VMC),
+    **{f"vmc, rank {rank or 'full'}": Row({**_VMC, "rank": rank}) for rank in _RANKS},
+    **{
+        f"vmc, loss {loss}": Row({**_VMC, "loss": loss})
+        for loss in ("residual-cosine-abs", "residual-l2", "mse")
+    },
+    **{f"vmc, acts until {share:g}": Row({**_VMC, "acts_until": share}) for share in (0.0, 0.35, 0.4, 0.6)},
+    "vmc, its own colours alone": Row({**_VMC, "recoloured": False}),
+    "vmc, all temporal layers": Row({**_VMC, "trains": _TEMPORAL}),
+    "vmc, spatial attention instead": Row({**_VMC, "trains": _SPATIAL}),
+    "vmc, prompt kept": Row(_VMC, keep_prompt=True),
+    "vmc, 6 clips": Row(_VMC, clips=6),
+    "vmc, loss with its sign flipped": Row(_VMC, broken="flipped"),
+    **{
+        f"vmc, noise {noise}": Row(_VMC, noise=noise)
+        for noise in ("inverted", "blend", "low-frequency", "motion", "random")
+    },
+    **{f"vmc, rate {rate:g}": Row({**_VMC, "learning_rate": rate}) for rate in (1e-3, 2e-3, 4e-3, 8e-3)},
+    **{f"vmc, {steps} steps": Row({**_VMC, "steps": steps}) for steps in (40, 75, 150, 300)},
+    "vmc, one clip a step": Row({**_VMC, "batch": 1, "learning_rate": 1e-3, "steps": 400}),
+    **{f"vmc, strength {strength:g}": Row(_VMC, strength=strength) for strength in (0.5, 1.5)},
+    **{f"{count} actors": Row({"actors": count}) for count in (1, 3, 6, 12, 24)},
+    "no actors": Row({"actors": 0}),
+    "no actors, other colours": Row({"actors": 0, "recoloured": True}),
+    "low rank from actors": Row(
+        {"adapter": "weights", "trains": _TEMPORAL, "rank": 16, "learning_rate": 6e-3},
+    ),
+    "low rank in attention from actors": Row({"adapter": "weights", "rank": 16, "learning_rate": 4e-3}),
     **{f"loss {loss}": Row({"loss": loss}) for loss in ("residual-cosine-abs", "residual-l2", "mse")},
-    "acts to the end": Row({"acts_until": 0.0}),
-    **{f"acts until {share:g}": Row({"acts_until": share}) for share in (0.35, 0.4, 0.6)},
-    "its own colours alone": Row({"recoloured": False}),
-    "all temporal layers": Row({"trains": _TEMPORAL}),
-    "spatial attention instead": Row({"trains": _SPATIAL}),
+    **{f"acts until {share:g}": Row({"acts_until": share}) for share in (0.0, 0.2, 0.35, 0.5)},
+    "uniform timesteps": Row({"timesteps": "uniform"}),
     "prompt kept": Row(keep_prompt=True),
+    **{f"noise {noise}": Row(noise=noise) for noise in ("inverted", "blend", "motion", "random")},
+    **{f"rate {rate:g}": Row({"learning_rate": rate}) for rate in (2e-2, 5e-2, 1e-1, 2e-1)},
+    **{f"{steps} steps": Row({"steps": steps}) for steps in (40, 90, 150)},
     **{
         f"inversion {kind}": Row({"like": "inversion", "kind": kind})
         for kind in ("object", "camera", "hybrid")
@@ -246,23 +276,15 @@ ROWS: Mapping[str, Row] = {
     "a learned subject": Row(subject="koala"),
     "a learned subject, still guided by 3": Row(subject="koala", course={"still_guidance": 3.0}),
     "a learned subject, no motion": Row(motion=False, subject="koala"),
-    "vmc, 6 clips": Row(clips=6),
     "broken: loss with its sign flipped": Row(broken="flipped"),
     "broken: another motion's clip": Row(broken="wrong clip"),
     "broken: not attached": Row(strength=0.0),
     # Wu et al., ICCV 2023: full weights at 3e-5 in 500 steps.
     "Tune-A-Video's layers": Row(
-        {"trains": _TUNE_A_VIDEO, "loss": "mse", "rank": None, "learning_rate": 3e-5, "steps": 500},
+        {**_VMC, "trains": _TUNE_A_VIDEO, "loss": "mse", "rank": None, "learning_rate": 3e-5, "steps": 500},
         noise="inverted",
         published=True,
     ),
-    **{
-        f"noise {noise}": Row(noise=noise)
-        for noise in ("inverted", "blend", "low-frequency", "motion", "random")
-    },
-    **{f"rate {rate:g}": Row({"learning_rate": rate}) for rate in (1e-3, 2e-3, 4e-3, 8e-3)},
-    **{f"{steps} steps": Row({"steps": steps}) for steps in (40, 75, 150, 300)},
-    "one clip a step": Row({"batch": 1, "learning_rate": 1e-3, "steps": 400}),
     **{f"guidance {scale:g}": Row(course={"guidance": scale}) for scale in (1.0, 2.0, 3.0, 4.0, 5.0, 7.5)},
     **{
         f"{steps} sampling steps, {solver}": Row(course={"steps": steps, "solver": solver})
@@ -272,6 +294,6 @@ ROWS: Mapping[str, Row] = {
     **{f"guided from {share:g}": Row(course={"guide_from": share}) for share in (1.0, 0.7, 0.6, 0.4)},
     **{f"still guided by {scale:g}": Row(course={"still_guidance": scale}) for scale in (1.0, 2.0, 5.0)},
     **{f"guided until {share:g}": Row(course={"guide_until": share}) for share in (0.2, 0.4, 0.6)},
-    **{f"inversion in {steps}": Row({"inversion_steps": steps}) for steps in (15, 25, 50)},
+    **{f"vmc, inversion in {steps}": Row({**_VMC, "inversion_steps": steps}) for steps in (15, 25, 50)},
     **{f"strength {strength:g}": Row(strength=strength) for strength in (0.5, 1.5)},
 }

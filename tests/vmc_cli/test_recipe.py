@@ -16,6 +16,7 @@ from vmc_cli.recipes import RECIPES
         {"inversion_steps": 50},
         {"aside": ("spatial-self-attention/to_q",)},
         {"early_stop": True},
+        {"actors": 2},
         {"learns": "style"},
     ],
 )
@@ -100,3 +101,12 @@ def test_roles_are_told_once_each():
 
 def test_the_default_of_the_start_noise_can_be_asked_for():
     assert DEFAULT_NOISE in NOISES
+
+
+@pytest.mark.parametrize("change", [{"actors": -1}, {"augmented": 2}, {"recoloured": True}])
+def test_actors_stand_in_for_the_clip_and_its_copies(change):
+    recipe = RECIPES["actors"]
+    assert recipe.examples == recipe.actors == 6
+    assert RECIPES["vmc"].adjusted({"augmented": 2}).examples == 3
+    with pytest.raises(UsageError, match=r"[Aa]ctors"):
+        recipe.adjusted(change)

@@ -16,7 +16,7 @@ from vmc_cli.backbones import cache, folders, hashes, kernels
 from vmc_cli.backbones.rows import ADAPTERS, ROWS
 from vmc_cli.backbones.spec import Origin, Spec
 from vmc_cli.errors import IncompatibleError, NotFoundError, UsageError
-from vmc_cli.recipe import RESIZABLE, SUBJECT
+from vmc_cli.recipe import RESIZABLE, SUBJECT, Recipe
 
 if TYPE_CHECKING:
     import torch
@@ -106,6 +106,15 @@ def require_size(spec: Spec, card: Card, hint: str = "Learn it again.") -> None:
             f"The motion {card.name} has {card.frames} frames of {card.width}x{card.height}; "
             f"{spec.name} makes {spec.frames} of {spec.width}x{spec.height}.",
             hint,
+        )
+
+
+def require_acting(spec: Spec, recipe: Recipe) -> None:
+    """Raises `IncompatibleError` where ``recipe`` wants actors and the backbone has none."""
+    if recipe.actors and spec.acted is None:
+        raise IncompatibleError(
+            f"The method {recipe.method} needs things that {spec.name} knows, and none came with it.",
+            "Use --method vmc, or --backbone sprites.",
         )
 
 

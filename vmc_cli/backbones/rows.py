@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from vmc_cli.backbones import sprites
 from vmc_cli.backbones.spec import MOTION_MODULES, Origin, Spec
 from vmc_cli.course import Course
 from vmc_cli.recipe import ROLES
@@ -96,7 +96,7 @@ ROWS: tuple[Spec, ...] = (
     Spec(
         name="sprites",
         family="unet3d",
-        sources=(Path(__file__).parent / "sprites" / "weights",),
+        sources=(sprites.WEIGHTS,),
         frames=8,
         height=64,
         width=64,
@@ -136,6 +136,8 @@ ROWS: tuple[Spec, ...] = (
         ),
         # Without fresh noise its small errors add up to shapes that nobody can name.
         course=Course(30, "dpm++", guidance=5.0, guide_from=0.5, still_guidance=3.0, eta=1.0),
+        method="actors",
+        acted=sprites.acted,
         reconstruction_floor=22.0,  # its own world lies at 22 to 30 dB, real footage mostly at 16 to 22
     ),
     Spec(

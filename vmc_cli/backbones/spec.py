@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vmc_cli.course import Course
 from vmc_cli.recipes import RECIPES
+
+if TYPE_CHECKING:
+    from vmc_cli.clip import Clip
+    from vmc_cli.ways import Way
 
 PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 """The folders of a model in diffusers layout that are read here."""
@@ -61,7 +65,8 @@ class Spec:
     generating with them at least. ``recipes`` holds, by method, the numbers that suit this model better than
     the paper's.
     ``reconstruction_floor`` (dB) is what `motions.reconstruction` gives for clips that it can draw.
-    ``course`` is how it draws best.
+    ``course`` is how it draws best. ``method`` is how motions are learned on it unless another is asked for.
+    ``acted`` draws so many clips of things that it knows, which go a way; None where nobody can.
     """
 
     name: str
@@ -78,6 +83,8 @@ class Spec:
     recipes: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: NOTHING, hash=False)
     reconstruction_floor: float | None = None
     course: Course = field(default_factory=Course)
+    method: str = "vmc"
+    acted: Callable[[Way, int], list[Clip]] | None = None
 
     @property
     def origins(self) -> tuple[Origin, ...]:

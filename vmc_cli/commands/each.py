@@ -38,7 +38,7 @@ class Job:
     learned: Card | None
 
 
-def planned(wish: Wish, table: Path, *, clips: Sequence[Path], spec: Spec, method: str) -> list[Job]:
+def planned(wish: Wish, table: Path, *, clips: Sequence[Path], spec: Spec, method: str | None) -> list[Job]:
     """Check all clips and what `table` says of them, and name their motions; no model is loaded.
 
     With --resume a clip counts as learned when a motion was made of its very file (sha256), with the same
@@ -192,7 +192,8 @@ def _is_alike(card: Card, plan: Plan) -> bool:
         recipe = Recipe.from_card(card.recipe)  # a card may be older than some of a recipe's fields
     except UsageError:
         return False
-    made = (card.backbone, recipe, card.prompt, card.prompt_used, card.seed, tokens.of(card))
-    wanted = (plan.spec.name, plan.recipe, plan.prompt, plan.prompt_used, plan.wish.seed, plan.token)
+    made = (card.backbone, card.prompt, card.prompt_used, card.seed, tokens.of(card))
+    wanted = (plan.spec.name, plan.prompt, plan.prompt_used, plan.wish.seed, plan.token)
     cut = {key: card.extra[key] for key in ("trim", "sample_fps") if key in card.extra}
-    return made == wanted and cut == plan.cut and len(card.sources) == 1
+    one = len(card.sources) == 1
+    return one and made == wanted and recipe in {plan.recipe, plan.instead} and cut == plan.cut

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from registry.card import Source
@@ -9,9 +10,11 @@ from registry.store import Store
 from vmc_cli import terminal
 from vmc_cli.backbones import Spec
 from vmc_cli.commands.planning import Plan
+from vmc_cli.errors import ClipError
 from vmc_cli.recipe import SUBJECT
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from vmc_cli.backbones.base import Backbone
@@ -20,8 +23,12 @@ if TYPE_CHECKING:
 
 
 class Film(Protocol):
-    """What was read: `shown` are clips for pictures, `labels` what each is; `counts` clips and other ones."""
+    """What was read: `shown` are clips for pictures, `labels` what each is; `counts` clips and other ones.
 
+    `plan` is how it can be learned.
+    """
+
+    plan: Plan
     shown: list[Clip]
     labels: list[str]
     counts: tuple[int, int]
@@ -39,8 +46,9 @@ def film(plan: Plan) -> Film:
 
 class _Clips:
     def __init__(self, plan: Plan) -> None:
-        self._plan, self._others = plan, _others_of(plan)
+        self._others = _others_of(plan)
         self.shown = clips_of(plan)
+        self.plan = fitted(plan, self.shown)
         self._sources = _sources(plan)
         self.labels = [f"{source.name}: {plan.prompt_used}" for source in self._sources]
         self.counts = len(self.shown), len(self._others)
@@ -48,16 +56,17 @@ class _Clips:
     def footage(self, backbone: Backbone) -> Footage:
         from vmc_cli import motions
 
-        for path, each in zip(self._plan.clips, self.shown, strict=True):
-            _warn_if_unlike(self._plan.spec, path, motions.reconstruction(backbone, each))
+        plan = self.plan
+        for path, each in zip(plan.clips, self.shown, strict=True):
+            _warn_if_unlike(plan.spec, path, motions.reconstruction(backbone, each))
         return motions.Footage.of(
             backbone,
             self.shown,
-            self._plan.recipe,
+            plan.recipe,
             sources=self._sources,
             others=self._others,
-            token=self._plan.token,
-            extra=self._plan.cut,
+            token=plan.token,
+            extra=plan.cut,
         )
 
 
@@ -68,7 +77,7 @@ class _Pictures:
         from vmc_cli import clip
         from vmc_cli.delta import Delta
 
-        self._plan, self._others, self._pictures = plan, _others_of(plan), clips_of(plan)
+        self.plan, self._others, self._pictures = plan, _others_of(plan), clips_of(plan)
         self._motion = Delta.load(Store.default(), plan.with_motion) if plan.with_motion else None
         others = len(self._others) + (len(self._motion.latents) if self._motion else 0)
         self.counts = len(self._pictures), others
@@ -77,7 +86,7 @@ class _Pictures:
     def footage(self, backbone: Backbone) -> Footage:
         from vmc_cli import clip, motions
 
-        plan = self._plan
+        plan = self.plan
         for path, each in zip(plan.clips, self._pictures, strict=True):
             still = clip.joined([each] * backbone.frames)
             _warn_if_unlike(plan.spec, path, motions.reconstruction(backbone, still))
@@ -98,7 +107,7 @@ class _Motion:
     def __init__(self, plan: Plan, name: str) -> None:
         from vmc_cli.delta import Delta
 
-        self._plan, self._motion = plan, Delta.load(Store.default(), name)
+        self.plan, self._motion = plan, Delta.load(Store.default(), name)
         self.counts = len(self._motion.latents), 0  # without latents there is no need to load a model
         self.shown = [each.reversed() for each in self._motion.previews]
         self.labels = [plan.prompt_used] * len(self.shown)
@@ -106,7 +115,7 @@ class _Motion:
     def footage(self, backbone: Backbone) -> Footage:
         from vmc_cli import motions
 
-        return motions.Footage.backward(backbone, self._motion, self._plan.recipe, token=self._plan.token)
+        return motions.Footage.backward(backbone, self._motion, self.plan.recipe, token=self.plan.token)
 
 
 def _sources(plan: Plan) -> list[Source]:
@@ -141,6 +150,25 @@ def clips_of(plan: Plan) -> list[Clip]:
             terminal.warn(f"{path} cuts to another shot at {at:.1f} s; choose one shot with --trim.")
         found.append(read.reversed() if plan.backward else read)
     return found
+
+
+def fitted(plan: Plan, clips: Sequence[Clip]) -> Plan:
+    """`plan` as it can be carried out with `clips`: where their ways cannot be acted out, with `instead`.
+
+    Raises ClipError where there is nothing else.
+    """
+    from vmc_cli import ways
+
+    if not plan.recipe.actors:
+        return plan
+    unclear = [path for path, each in zip(plan.clips, clips, strict=True) if not ways.way(each.frames)]
+    if not unclear:
+        return plan
+    problem = f"No one thing that moves can be cut out of {unclear[0]}, so nothing else can act it out"
+    if plan.instead is None:
+        raise ClipError(f"{problem}.", "Choose a clip in which one thing moves, or --method vmc.")
+    terminal.say(f"{problem}: the method is {plan.instead.method}.")
+    return replace(plan, recipe=plan.instead)
 
 
 def _others_of(plan: Plan) -> list[tuple[Clip, str]]:

@@ -64,7 +64,7 @@ def command(
         if subject or with_motion:
             raise UsageError("A subject is learned from all pictures together.", "Leave out --each.")
         spec = backbones.find(backbone)
-        jobs = one_a_clip.planned(wish, prompt_file, clips=clips, spec=spec, method=method or "vmc")
+        jobs = one_a_clip.planned(wish, prompt_file, clips=clips, spec=spec, method=method)
         one_a_clip.carry_out(jobs, dry_run=dry_run, as_json=json)
         return
     if prompt is None:
@@ -74,7 +74,7 @@ def command(
         prompt,
         clips=clips,
         spec=backbones.find(backbone),
-        method=method or (SUBJECT if subject else "vmc"),
+        method=method or (SUBJECT if subject else None),
         with_motion=with_motion,
     )
     if subject and plan.recipe.learns != SUBJECT:

@@ -50,9 +50,11 @@ def rehearse(plan: Plan, as_json: bool) -> None:
     """Say what would be learned, and what it takes. Reads the clips, loads no model, writes nothing."""
     name = plan.name if plan.named or plan.wish.replace else _first_free(plan.name)
     _picture(plan.wish, name)
+    shown = filming.clips_of(plan)
+    plan = filming.fitted(plan, shown)
     clips = [
         {"file": str(path), "frames": len(clip.frames), "seconds": round(len(clip.frames) / clip.fps, 3)}
-        for path, clip in zip(plan.clips, filming.clips_of(plan), strict=True)
+        for path, clip in zip(plan.clips, shown, strict=True)
     ]
     recipe = plan.recipe.to_card()
     from vmc_cli import motions
@@ -107,6 +109,7 @@ def learned(plan: Plan, backbone: Backbone | None = None, *, drops_others: bool 
     from vmc_cli import clip
 
     film = filming.film(plan)
+    plan = film.plan
     if plan.prompt_used != plan.prompt:
         terminal.say(f'Learning "{plan.prompt_used}": the place is stripped, unless --keep-prompt is given.')
     with _slot(plan) as slot:

@@ -38,8 +38,8 @@ Method = Annotated[
         "--method",
         metavar="NAME|FILE.toml",
         autocompletion=lambda: list(recipes.RECIPES),
-        help="How to learn: `vmc methods` lists the ways; or a recipe of your own.  [default: vmc; for "
-        "--subject: subject]",
+        help="How to learn: `vmc methods` lists the ways; or a recipe of your own.  [default: vmc, or "
+        "what the backbone likes better; for --subject: subject]",
     ),
 ]
 Kind = Annotated[

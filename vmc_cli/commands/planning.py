@@ -25,6 +25,9 @@ from vmc_cli.tokens import Token
 WITH_ORACLE = "sprites"
 """The backbone whose videos need no CLIP model to be judged."""
 
+PLAIN = "vmc"
+"""The method for any clip on any backbone."""
+
 
 @dataclass(frozen=True)
 class Wish:
@@ -57,7 +60,10 @@ class Wish:
 
 @dataclass(frozen=True)
 class Plan:
-    """A wish that has been checked and completed. `name` is made from the prompt unless `named`."""
+    """A wish that has been checked and completed. `name` is made from the prompt unless `named`.
+
+    `instead` is the recipe for clips that `recipe` cannot be used for, unless that was asked for.
+    """
 
     wish: Wish
     clips: tuple[Path, ...]
@@ -65,6 +71,7 @@ class Plan:
     backward: bool
     spec: Spec
     recipe: Recipe
+    instead: Recipe | None
     name: str
     named: bool
     prompt: str
@@ -105,8 +112,8 @@ def planned(
 ) -> Plan:
     """Check a wish without reading a clip or loading a model. Raises UsageError, BadName, Exists and such.
 
-    method: None for as `motion` was learned. backward: learn the frames in reverse order. with_motion: acts
-    while a subject is learned. Whether the name is free is left to `require_free`.
+    method: None for as `motion` was learned, or as suits the backbone. backward: learn the frames in reverse
+    order. with_motion: acts while a subject is learned. Whether the name is free is left to `require_free`.
     """
     prompt = checks.worded("prompt", prompt)
     checks.finite("--learning-rate", wish.learning_rate, above=0)
@@ -142,6 +149,7 @@ def planned(
         backward=backward,
         spec=spec,
         recipe=recipe,
+        instead=_recipe(wish, spec, PLAIN, None) if recipe.actors and not (method or card) else None,
         name=name,
         named=wish.name is not None,
         prompt=prompt,
@@ -241,7 +249,10 @@ def _recipe(wish: Wish, spec: Spec, method: str | None, learned: Card | None) ->
     if method is None and learned is not None:
         recipe = Recipe.from_card(learned.recipe)
     else:
-        recipe = recipe_file.chosen(method or "vmc", spec.recipes, wish.kind)
+        # Low rank is asked for with its rank; what suits a backbone better may have none.
+        usual = spec.method if wish.rank is None else PLAIN
+        recipe = recipe_file.chosen(method or usual, spec.recipes, wish.kind)
+    backbones.require_acting(spec, recipe)
     recipe = recipe.adjusted({**given, **checks.ranked(wish.rank)})
     if recipe.learns != SUBJECT and recipe.stride >= spec.frames:
         raise UsageError(

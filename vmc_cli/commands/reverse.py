@@ -41,7 +41,7 @@ def command(
             "--method",
             metavar="NAME|FILE.toml",
             autocompletion=lambda: list(RECIPES),
-            help="How motions are learned.  [default: vmc; for NAME: as it was learned]",
+            help="How motions are learned.  [default: as for vmc learn; for NAME: as it was learned]",
         ),
     ] = None,
     wish: planning.Wish,
@@ -77,7 +77,7 @@ def command(
         clips=[] if motion else [Path(each) for each in clips],
         motion=motion,
         spec=spec,
-        method=method or (None if motion else "vmc"),
+        method=method,
         backward=True,
     )
     learning.carry_out(plan, dry_run=dry_run, as_json=json)

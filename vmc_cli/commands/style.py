@@ -90,6 +90,6 @@ def _to_learn(
         prompt,
         clips=[Path(clip)],
         spec=backbones.find(backbone or options.default_backbone()),
-        method="vmc",
+        method=None,
     )
     return planning.require_free(plan)

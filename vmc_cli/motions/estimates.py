@@ -88,7 +88,7 @@ def of_learning(spec: Spec, recipe: Recipe, clips: int, others: int = 0, *, aske
     """What learning takes, from so many clips and ``others`` of other motions, at a level or "auto"."""
     backbone = _blueprint(spec)
     file_bytes, _ = file_sizes(backbone, recipe, clips, others)
-    every = clips * (1 + recipe.copies) + others
+    every = clips * recipe.examples + others
 
     levels = LEARNING_LEVELS if asked == IN_BYTES else LEVELS  # it takes as long to count as the others
     found = {level: learning(backbone, recipe, level, every) for level in levels}

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from registry.card import Source
 from vmc_cli import costs, memory
+from vmc_cli.backbones import require_acting
 from vmc_cli.backbones.base import Backbone
 from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta
@@ -23,8 +24,10 @@ from vmc_cli.errors import ClipError, Diverged
 from vmc_cli.motions.generating import reader
 from vmc_cli.recipe import SUBJECT, Recipe
 from vmc_cli.tokens import Token
+from vmc_cli.ways import Way, way
 
 PREVIEW_SIDE = 64  # pixels
+NO_WAY = "No one thing that moves can be cut out of this clip, so nothing can act it out."
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Footage:
     """Latents (1, C, F, h, w) of each clip, and what a motion tells of them.
 
     ``digest`` identifies all that is learned from. ``changed`` are latents of augmented clips, ``others``
-    those of other motions with the embedding of their caption. ``beside`` is a motion that acts meanwhile,
+    those of other motions with the embedding of their caption. ``acted`` are latents of others that go the
+    clips' ways, to be learned from in their place. ``beside`` is a motion that acts meanwhile,
     and stays as it is. ``extra`` goes into the card.
     """
 
@@ -42,6 +46,7 @@ class Footage:
     sources: tuple[Source, ...]
     digest: str
     changed: Sequence[Tensor] = ()
+    acted: Sequence[Tensor] = ()
     others: Sequence[tuple[Tensor, Tensor]] = ()
     token: Token | None = None
     beside: Delta | None = None
@@ -66,7 +71,8 @@ class Footage:
         ``extra`` what the card is to tell besides.
 
         Raises:
-            ClipError: a clip has another size or number of frames.
+            ClipError: a clip has another size or number of frames, or shows no way that could be acted out.
+            IncompatibleError: the backbone has nobody to act it out, where the recipe wants that.
             Diverged, OutOfMemory: see there.
         """
         beside, pictures = [other for other, _ in others], recipe.learns == SUBJECT
@@ -87,10 +93,16 @@ class Footage:
                     for clip in clips
                     for changed in _changed(backbone, clip, recipe)
                 ],
+                acted=[_encoded(backbone, each) for each in _acted(backbone, clips, recipe)],
                 others=[(_encoded(backbone, clip), backbone.embed([caption])) for clip, caption in others],
                 token=token,
                 extra=extra or {},
             )
+
+    @property
+    def examples(self) -> list[Tensor]:
+        """What is learned from, but for ``others``."""
+        return [*self.acted] or [*self.latents, *self.changed]
 
     def starts(self, recipe: Recipe) -> list[Tensor]:
         """Each clip in the colourings that a video may start from, (N, C, F, h, w), its own first."""
@@ -130,14 +142,16 @@ class Footage:
         motion.adapter(backbone)
         latents = motion.latents.flip(2)
         with _explained(backbone, f"change what {motion.card.name} shows"):
+            wanted = latents if recipe.copies or recipe.actors else ()
+            shown = [Clip(backbone.decode(each[None]), motion.card.fps) for each in wanted]
             changed = [
-                _encoded(backbone, other)
-                for each in (latents if recipe.copies else ())
-                for other in _changed(backbone, Clip(backbone.decode(each[None]), motion.card.fps), recipe)
+                _encoded(backbone, other) for each in shown for other in _changed(backbone, each, recipe)
             ]
+            acted = [_encoded(backbone, each) for each in _acted(backbone, shown, recipe)]
         return cls(
             latents=[each[None] for each in latents],
             changed=changed,
+            acted=acted,
             preview=torch.cat([torch.from_numpy(each.reversed().frames) for each in motion.previews]),
             fps=motion.card.fps,
             sources=motion.card.sources,
@@ -166,6 +180,22 @@ def _changed(backbone: Backbone, clip: Clip, recipe: Recipe) -> list[Clip]:
         change = partial(clip.panned, frames=backbone.frames if recipe.panned else 1)
     copies = map(change, range(recipe.augmented))
     return [*copies, *(clip.recoloured() if recipe.recoloured else ())]
+
+
+def _acted(backbone: Backbone, clips: Sequence[Clip], recipe: Recipe) -> list[Clip]:
+    """Others on the way of each clip. Raises as `Footage.of` does."""
+    require_acting(backbone.spec, recipe)
+    act = backbone.spec.acted
+    if not recipe.actors or act is None:
+        return []
+    ways = [way(clip.frames) for clip in clips]
+    return [other for found in map(_required, ways) for other in act(found, recipe.actors)]
+
+
+def _required(found: Way | None) -> Way:
+    if found is None:
+        raise ClipError(NO_WAY, "Choose a clip in which one thing moves, or --method vmc.")
+    return found
 
 
 def _encoded(backbone: Backbone, clip: Clip) -> Tensor:

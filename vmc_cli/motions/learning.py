@@ -81,7 +81,7 @@ def learn(
     """
     used = prompts.invariant(prompt) if recipe.invariant_prompt and not keep_prompt else prompt
     latents, token = footage.latents, footage.token
-    examples = [*latents, *footage.changed]
+    examples = footage.examples
     if recipe.panned:  # the pictures themselves stand still
         examples = [picture.expand(-1, -1, backbone.frames, -1, -1) for picture in examples]
     told = tokens.spoken(used, [token] if token else [])
@@ -97,7 +97,7 @@ def learn(
     task = f"learn this {recipe.learns}"
 
     def peak(level: str) -> int:
-        clips = len(latents) + len(footage.changed) + len(footage.others)
+        clips = len(examples) + len(footage.others)
         return costs.learning(backbone.blueprint, recipe, level, clips).peak
 
     with (
@@ -227,7 +227,7 @@ def file_sizes(backbone: Backbone, recipe: Recipe, clips: int, others: int = 0) 
     ``others`` is how many clips of other motions are learned from.
     """
     weights = sum(map(math.prod, adapters.place(backbone, recipe.adaptation).shapes().values()))
-    looks = paths.size(backbone, recipe.aside, clips * (1 + recipe.copies) + others)
+    looks = paths.size(backbone, recipe.aside, clips * recipe.examples + others)
     subject = recipe.learns == SUBJECT
     colourings = 1 + len(recipe.turned)
     noises = 2 * colourings + bool(recipe.turned)  # what they were made from beside them, and the clips

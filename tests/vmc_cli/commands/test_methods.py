@@ -9,6 +9,10 @@ import pytest
 from registry.store import Store
 from tests.vmc_cli.commands.conftest import Run, draw, parsed
 from vmc_cli import backbones
+from vmc_cli.backbones.sprites import world
+from vmc_cli.backbones.sprites.drawing import render
+from vmc_cli.clip import Clip, write
+from vmc_cli.errors import ClipError
 from vmc_cli.recipe import Recipe
 from vmc_cli.recipes import RECIPES
 
@@ -94,7 +98,7 @@ def test_a_wrong_recipe_costs_no_model(
 QUICK = ("--steps", "1")
 
 
-@pytest.mark.parametrize("method", [name for name in RECIPES if name not in ("token", "subject")])
+@pytest.mark.parametrize("method", [name for name in RECIPES if name not in ("token", "subject", "actors")])
 def test_every_method_learns_and_its_motion_generates(method: str, run: Run, tiny: str, clip: Path) -> None:
     learned = run("learn", clip, "-p", "a bird is walking", "--backbone", tiny, "--method", method, *QUICK)
     assert (learned.rc, learned.stdout) == (0, "bird_walk\n"), learned.stderr
@@ -176,3 +180,49 @@ def test_a_wrong_token_or_folder_costs_no_model(
     assert ran.rc == rc, ran.stderr
     assert said in ran.stderr
     assert ran.stderr.count("\n") == 1
+
+
+WALK = ("-p", "a bird is walking", "--json", *QUICK)
+
+
+def sprite_clip(folder: Path, *cast: str) -> Path:
+    ways = ([(0.25 + 0.07 * i, y) for i in range(world.FRAMES)] for y in (0.3, 0.7))
+    actors = tuple(world.actor(each, way, 0.3) for each, way in zip(cast, ways, strict=False))
+    path = folder / f"{'_'.join(cast)}.webp"
+    return write(Clip(render(world.Scene("grass", 3, actors)), world.FPS), path, metadata={})
+
+
+def test_sprites_has_a_method_that_it_likes_better_unless_a_rank_or_another_is_asked_for(
+    run: Run, here: Path, store: Store
+) -> None:
+    clip = sprite_clip(here, "taxi")
+    for told, method, adapter in (
+        ((), "actors", "embedding"),
+        (("--rank", "4"), "vmc", "weights"),
+        (("--method", "vmc"), "vmc", "weights"),
+    ):
+        found = parsed(run("learn", clip, *WALK, "--backbone", "sprites", "--dry-run", *told))
+        assert (found["method"], found["recipe"]["adapter"]) == (method, adapter)
+    ran = run("learn", clip, *WALK, "--backbone", "sprites")
+    assert (parsed(ran)["method"], store.card("bird_walk").method) == ("actors", "actors")
+    made = parsed(run("generate", "a cat is walking", "-m", "bird_walk", "--json", *QUICK))
+    assert made["noise"] == "random"
+
+
+def test_what_nobody_can_act_out_is_learned_by_the_plain_method_unless_actors_were_asked_for(
+    run: Run, here: Path, store: Store
+) -> None:
+    clip = sprite_clip(here, "taxi", "robot")
+    ran = run("learn", clip, *WALK[:2], *QUICK, "--backbone", "sprites")
+    assert ran.rc == 0
+    assert "the method is vmc" in ran.stderr
+    assert store.card("bird_walk").method == "vmc"
+    refused = run("learn", clip, *WALK[:2], *QUICK, "--backbone", "sprites", "--method", "actors")
+    assert (refused.rc, refused.stdout) == (ClipError.code, "")
+    assert "--method vmc" in refused.stderr
+
+
+def test_a_backbone_without_actors_says_so_before_anything_is_read(run: Run, tiny: str) -> None:
+    ran = run("learn", "none.mp4", *WALK[:2], "--backbone", tiny, "--method", "actors")
+    assert ran.rc != 0
+    assert "Use --method vmc" in ran.stderr

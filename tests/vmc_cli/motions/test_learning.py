@@ -1,6 +1,7 @@
 """What a learned motion holds, and what it was learned from."""
 
 import datetime
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from vmc_cli import adapters, motions, sampling, training
 from vmc_cli.checkpoints import Checkpoint
 from vmc_cli.clip import Clip
 from vmc_cli.delta import Delta
-from vmc_cli.errors import ClipError, NotFoundError
+from vmc_cli.errors import ClipError, IncompatibleError, NotFoundError
 from vmc_cli.motions import Footage, learn
 from vmc_cli.recipe import COLOURINGS, Recipe
 
@@ -183,3 +184,36 @@ def test_a_learned_motion_is_what_training_gave(tiny_backbone, delta):
     assert delta.weights.keys() == trained.tensors.keys()
     for key, value in trained.tensors.items():
         assert torch.equal(delta.weights[key], value.half())
+
+
+def test_actors_are_learned_from_in_place_of_the_clip_and_backward_too(exact_backbone, monkeypatch):
+    asked = []
+
+    def acted(way, count):
+        asked.append(way)
+        return [clip(7), clip(8)][:count]
+
+    def moving(backward):
+        frames = np.full((4, 32, 32, 3), 60, np.uint8)
+        for number, frame in enumerate(frames[::-1] if backward else frames):
+            frame[10:20, 2 + 6 * number : 12 + 6 * number] = 220
+        return Clip(frames, 12.5)
+
+    recipe = RECIPE.adjusted({"actors": 2})
+    with pytest.raises(IncompatibleError, match="none came with it"):
+        Footage.of(exact_backbone, [moving(backward=False)], recipe)
+    monkeypatch.setattr(exact_backbone, "spec", replace(exact_backbone.spec, acted=acted))
+    forward = Footage.of(exact_backbone, [moving(backward=False)], recipe)
+    wanted = [exact_backbone.encode(each.frames) for each in (clip(7), clip(8))]
+    assert all(map(torch.equal, forward.examples, wanted))
+    assert len(forward.examples) == recipe.examples
+    delta = learn(exact_backbone, forward, name="walk", prompt="a bird is walking", recipe=recipe, seed=3)
+    assert torch.equal(delta.latents, forward.latents[0].half())  # it holds the clip, not the actors
+    # This autoencoder is random: what it decodes shows nothing.
+    monkeypatch.setattr(exact_backbone, "decode", lambda latents: moving(backward=True).frames)
+    Footage.backward(exact_backbone, delta, recipe)
+    there, back = ([x for x, _ in way.centres] for way in asked)
+    assert there[0] < there[-1]
+    assert back == pytest.approx(there[::-1], abs=0.05)
+    with pytest.raises(ClipError, match="cut out"):
+        Footage.of(exact_backbone, [clip(1)], recipe)
