@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -37,11 +37,6 @@ class Way:
     centres: tuple[tuple[float, float], ...]
     scales: tuple[float, ...]
     angles: tuple[float, ...]
-
-    def reversed(self) -> Way:
-        """The same, last frame first."""
-        turned = tuple(angle - self.angles[-1] for angle in self.angles[::-1])
-        return replace(self, centres=self.centres[::-1], scales=self.scales[::-1], angles=turned)
 
 
 def way(frames: Frames) -> Way | None:

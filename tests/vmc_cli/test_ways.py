@@ -65,17 +65,6 @@ def test_what_turns_is_told():
     assert found.angles == pytest.approx(angles, abs=0.27)
 
 
-def test_backward_it_begins_upright_where_it_ended():
-    angles = tuple(2 * math.pi * i / N for i in range(N))
-    centres = [(0.5, 0.7 - 0.05 * i) for i in range(N)]
-    found = way(drawn(world.actor("mushroom", centres, 0.4, angles=angles), place="sea"))
-    back = found.reversed()
-    assert back.centres == found.centres[::-1]
-    assert back.angles[0] == 0
-    assert back.angles[-1] == pytest.approx(-found.angles[-1])
-    assert back.reversed().centres == found.centres
-
-
 def test_of_two_things_there_is_no_one_way():
     one, other = ([(x, 0.3 + 0.05 * i) for i in range(N)] for x in (0.25, 0.75))
     assert way(drawn(world.actor("taxi", one, 0.3), world.actor("robot", other, 0.3))) is None
