@@ -42,6 +42,7 @@ TRAINED = {
         "|".join((ALL_TEMPORAL, PROJECTION, CONVOLUTION, INPUT, TEXT)),
         (7 + 1) * (2 * 4 + 2 + 2) + 11 * 4 + 7 * 2,
     ),
+    "actors": (TEMPORAL + r"\.(m_qk|attn[12]\.m_v)", 7 * 3),
     "inversion": (TABLES, 3 * 3),
     "inversion/object": (TABLES, 3 * 3),
     "inversion/camera": (TABLES, 6 * 3),
@@ -71,7 +72,9 @@ _LEARNED = {}  # a seed decides everything, so once is enough
 def learned_now(backbone, recipe, prompt="a bird is walking", token=None, **wishes):
     subject = recipe.learns == SUBJECT
     token = Token("X*", "sks") if subject else token
-    footage = Footage.of(backbone, [clip(1, frames=1 if subject else 4)], recipe, token=token)
+    itself = recipe.adjusted({"actors": 0})
+    footage = Footage.of(backbone, [clip(1, frames=1 if subject else 4)], itself, token=token)
+    footage = replace(footage, acted=[*footage.latents] * recipe.actors)  # the tiny model knows nobody
     return learn(backbone, footage, name="walk", prompt=prompt, recipe=recipe, seed=0, **wishes)
 
 
