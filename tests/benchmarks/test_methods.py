@@ -163,9 +163,10 @@ def test_the_table_tells_quartiles_and_shares() -> None:
 
 def test_what_is_measured_by_other_defaults_is_measured_again() -> None:
     spec = backbones.find("sprites")
+    learned = {**spec.recipes.get(spec.method, {}), "steps": 7}
     others = (
         replace(spec, course=Course(7)),
-        replace(spec, recipes={**spec.recipes, "vmc": {**spec.recipes["vmc"], "steps": 7}}),
+        replace(spec, recipes={**spec.recipes, spec.method: learned}),
     )
     keys = {
         methods.key(SimpleNamespace(spec=each), Row(), "circle", ("cat", "sea"), 0)
