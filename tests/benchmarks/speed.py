@@ -11,10 +11,13 @@ from typing import Any
 
 import torch
 from suite import MOTIONS
+from torch import Tensor
 
 from vmc_cli import adapters, backbones, recipe_file
-from vmc_cli.losses import LOSSES
-from vmc_cli.motions import starting
+from vmc_cli.backbones.base import Backbone
+from vmc_cli.motions import Footage, starting
+from vmc_cli.recipe import Recipe
+from vmc_cli.training import Lesson
 
 
 def median(action: Callable[[], object], repeats: int) -> float:
@@ -28,16 +31,18 @@ def median(action: Callable[[], object], repeats: int) -> float:
     return round(1000 * statistics.median(seconds), 1)
 
 
-def measured(repeats: int) -> dict[str, Any]:
+def measured(method: str | None, repeats: int) -> dict[str, Any]:
+    """Of `method`, by default the embedded model's own."""
     began = time.perf_counter()
     backbone = backbones.load(backbones.find("sprites"))
     loading = 1000 * (time.perf_counter() - began)
-    recipe = recipe_file.chosen("vmc", backbone.spec.recipes)
+    recipe = recipe_file.chosen(method or backbone.spec.method, backbone.spec.recipes)
     clip = MOTIONS["circle"].clip()
     latents, embedding = backbone.encode(clip.frames), backbone.embed(["a ladybug is circling"])
     t = torch.tensor([500])
     examples, told = latents.repeat(recipe.batch, 1, 1, 1, 1), embedding.repeat(recipe.batch, 1, 1)
-    noise = torch.randn_like(examples)
+    colourings = 1 + len(recipe.turned)
+    inverted = examples[:colourings]
 
     @torch.no_grad()
     def sampling() -> None:
@@ -45,31 +50,25 @@ def measured(repeats: int) -> dict[str, Any]:
 
     @torch.no_grad()
     def inverting() -> None:
-        backbone.predict(examples, t, told)
+        backbone.predict(inverted, t, told[: len(inverted)])
 
     @torch.no_grad()
     def unguided() -> None:
         backbone.predict(latents, t, embedding)
 
-    found = {"loading": round(loading, 1), "encoding a clip": median(lambda: backbone.encode(clip.frames), 3)}
-    sites = backbone.sites_for(recipe.trains)
-    with adapters.trained(backbone.network, sites, recipe.rank, torch.Generator().manual_seed(0)):
-
-        def learning() -> None:
-            prediction = backbone.predict(backbone.noised(examples, noise, t), t, told)
-            target = backbone.target(examples, noise, t)
-            LOSSES[recipe.loss](prediction, target, recipe.stride, backbone.schedule.weight(t)).backward()
-
-        found["a step of learning"] = median(learning, repeats)
-    found["a step of inverting"] = median(inverting, repeats)
-    found["a step of sampling"] = median(unguided, repeats)
-    found["a step of sampling, guided"] = median(sampling, repeats)
-    found["decoding a video"] = median(lambda: backbone.decode(latents), 3)
-    steps = {"learn": recipe.steps * found["a step of learning"]}
-    rounds = (1 + len(recipe.turned)) / recipe.batch
-    steps["learn"] += rounds * recipe.inversion_steps * found["a step of inverting"]
-    found["learn, by its defaults, in seconds"] = round(steps["learn"] / 1000, 1)
-    course = backbone.spec.course
+    found = {
+        "loading": round(loading, 1),
+        "encoding what is learned from": median(lambda: Footage.of(backbone, [clip], recipe), 3),
+        "a step of learning": _learning(backbone, recipe, latents, embedding, repeats),
+        "a step of inverting": median(inverting, repeats),
+        "a step of sampling": median(unguided, repeats),
+        "a step of sampling, guided": median(sampling, repeats),
+        "decoding a video": median(lambda: backbone.decode(latents), 3),
+    }
+    learn = found["encoding what is learned from"] + recipe.steps * found["a step of learning"]
+    learn += recipe.inversion_steps * found["a step of inverting"] * colourings / len(inverted)
+    found["learn, by its defaults, in seconds"] = round(learn / 1000, 1)
+    course = backbone.spec.course.from_noise(recipe.noise)
     guided = round(course.guided * course.steps)
     compared = starting.comparisons(recipe) / 2  # in pairs
     drawing = (guided + compared) * found["a step of sampling, guided"]
@@ -78,10 +77,22 @@ def measured(repeats: int) -> dict[str, Any]:
     return found
 
 
+def _learning(backbone: Backbone, recipe: Recipe, latents: Tensor, embedding: Tensor, repeats: int) -> float:
+    generator = torch.Generator().manual_seed(0)
+    adapter = adapters.place(backbone, recipe.adaptation)
+    with adapter.trained(generator) as trainable:
+        paths = adapters.Paths(backbone, (), 1, generator)
+        examples = [(latents, lambda: embedding)]
+        lesson = Lesson(backbone, examples, recipe, trainable, paths, generator, Tensor.backward)
+        return median(lambda: lesson.motion([0] * recipe.batch), repeats)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--method", help="by default the embedded model's own")
     parser.add_argument("--repeats", type=int, default=15)
-    print(json.dumps(measured(parser.parse_args().repeats), indent=1))
+    asked = parser.parse_args()
+    print(json.dumps(measured(asked.method, asked.repeats), indent=1))
 
 
 if __name__ == "__main__":
