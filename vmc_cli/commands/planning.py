@@ -222,7 +222,7 @@ def _check_with(name: str, recipe: Recipe, spec: Spec, prompt: str, token: Token
         raise UsageError("--with-motion is for subjects.", "Add --subject, or leave it out.")
     card = casting.card_of(name)
     backbones.require_match(spec, card)
-    if card.recipe.get("adapter") in RESIZABLE:
+    if card.recipe.get("adapter") in RESIZABLE and not recipe.panned:
         raise IncompatibleError(
             f"No subject can be learned with {name}: pictures have no frames for its motion embeddings.",
             "Learn the subject alone; both can act together when generating.",

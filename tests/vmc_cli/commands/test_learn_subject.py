@@ -193,6 +193,19 @@ def test_a_wrong_wish_costs_no_model(
     assert ran.stderr.count("\n") == 1
 
 
+def test_pictures_that_are_panned_have_frames_for_motion_embeddings(
+    run: Run, store: Store, pictures: list[str], no_model: None
+) -> None:
+    spec = backbones.find("sprites")
+    size = {"frames": spec.frames, "height": spec.height, "width": spec.width}
+    whose = {"backbone": "sprites", "revision": backbones.revision(spec), "recipe": {"adapter": "embedding"}}
+    with store.writing("turn") as slot:
+        slot.publish(specimens.card(**whose, **size), specimens.tensors())
+    wish = ("--subject", *pictures, "--token", "X*", "--prompt", "a X* dog", "--with-motion", "turn")
+    planned = run("learn", *wish, "--dry-run")
+    assert planned.rc == 0, planned.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "rc", "said"),
     [
