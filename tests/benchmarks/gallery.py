@@ -57,7 +57,7 @@ SHOWN: dict[str, Shown] = {
         ),
     ),
     "motion": Shown(
-        "A motion from one clip (VMC)",
+        "A motion from one clip",
         "circle/1.mp4",
         (_CIRCLE,),
         tuple(
